@@ -1,0 +1,170 @@
+"""What can be configured: one frozen dataclass per YAML file, built with every key and type checked.
+
+The keys of :class:`ModelConfig` and :class:`DiffusionConfig` are those of the published project, so its YAML
+files work unchanged. Nothing here reads a file: :func:`from_mapping` takes the parsed mapping and the name to
+put into error messages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, Union
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration file has an unknown, missing or ill-typed key. The message names file, key and remedy."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of the prior (``model_config_*.yaml``); the names are guided-diffusion's.
+
+    ``channel_mult`` may be empty: then it follows from ``image_size``. ``attention_resolutions`` lists side
+    lengths, at ``image_size``, of the levels that attend. ``num_head_channels`` of -1 means ``num_heads``
+    decides; ``num_heads_upsample`` of -1 means the same number of heads on the way up.
+    """
+
+    image_size: int
+    num_channels: int
+    num_res_blocks: int
+    channel_mult: str = ""
+    learn_sigma: bool = False
+    class_cond: bool = False
+    use_checkpoint: bool = False
+    attention_resolutions: int | str = "16"
+    num_heads: int = 1
+    num_head_channels: int = -1
+    num_heads_upsample: int = -1
+    use_scale_shift_norm: bool = False
+    dropout: float = 0.0
+    resblock_updown: bool = False
+    use_fp16: bool = False
+    use_new_attention_order: bool = False
+    model_path: str = ""
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Diffusion process and sampler (``diffusion_config.yaml``); keys and names as published."""
+
+    sampler: Literal["ddim", "ddpm"] = "ddim"
+    steps: int = 1000
+    noise_schedule: Literal["linear", "cosine"] = "linear"
+    model_mean_type: Literal["epsilon", "start_x", "previous_x"] = "epsilon"
+    model_var_type: Literal["learned", "learned_range", "fixed_small", "fixed_large"] = "learned_range"
+    dynamic_threshold: bool = False
+    clip_denoised: bool = True
+    rescale_timesteps: bool = False
+    timestep_respacing: int | str | list[int] = 100
+
+
+@dataclass(frozen=True)
+class EMConfig:
+    """Likelihood rectification (``em:`` in ``fusion_config.yaml``).
+
+    ``lamb`` and ``rho`` are the paper's psi and eta. ``cap`` bounds the weight of the second source by
+    ``cap`` times that of the first (None: no bound). ``tv`` false drops the total variation term (Exp. II).
+    ``phi``, a number, fixes the balance of the two sources and solves by ADMM (Exps. III and IV).
+    """
+
+    variant: Literal["released", "paper"] = "released"
+    lamb: float = 0.5
+    rho: float = 0.001
+    cap: float | None = 2.0
+    tv: bool = True
+    phi: float | None = None
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """How one pair is fused (``fusion_config.yaml``)."""
+
+    em: EMConfig = field(default_factory=EMConfig)
+    prior: bool = True
+    seed: int = 3407
+    fit: Literal["crop", "pad"] = "crop"
+    color: Literal["auto", "vi", "ir", "off"] = "auto"
+    eta: float = 0.0
+
+
+def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T:
+    """Build the dataclass ``cls`` from a parsed YAML mapping.
+
+    ``source`` is the file named in errors; ``prefix`` the path of the mapping inside it (``"em."``).
+    Raises :class:`ConfigError` for an unknown key, a missing key without default, or a value of the wrong type.
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: expected a mapping of keys at {prefix or 'the top level'}, got {data!r}")
+    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
+    hints = typing.get_type_hints(cls)
+    unknown = [str(key) for key in data if key not in fields]
+    if unknown:
+        raise ConfigError(
+            f"{source}: unknown key {prefix}{unknown[0]}; the keys here are {', '.join(fields)}"
+        )
+    missing = [
+        name
+        for name, f in fields.items()
+        if name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{source}: the key {prefix}{missing[0]} is missing")
+    values = {key: _check(value, hints[key], source, f"{prefix}{key}") for key, value in data.items()}
+    return cls(**values)
+
+
+def _check(value: object, hint: Any, source: str, key: str) -> object:
+    """Return ``value``, converted to float where a float is asked for, or raise ConfigError."""
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(typing.cast(type, hint), value, source, prefix=f"{key}.")
+    if _fits(value, hint):
+        return float(typing.cast(float, value)) if _wants_float(value, hint) else value
+    raise ConfigError(f"{source}: {key} is {value!r}, but must be {_describe(hint)}")
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _wants_float(value: object, hint: Any) -> bool:
+    options = _options(hint)
+    return isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options
+
+
+def _fits(value: object, hint: Any) -> bool:
+    for option in _options(hint):
+        origin = typing.get_origin(option)
+        if origin is Literal:
+            if any(type(value) is type(allowed) and value == allowed for allowed in typing.get_args(option)):
+                return True
+        elif origin is list:
+            if isinstance(value, list) and all(_fits(item, typing.get_args(option)[0]) for item in value):
+                return True
+        elif option is float:
+            if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+                return True
+        elif option is int:
+            if isinstance(value, int) and not isinstance(value, bool):
+                return True
+        elif isinstance(value, option):
+            return True
+    return False
+
+
+def _describe(hint: Any) -> str:
+    names = {int: "an integer", float: "a number", str: "a string", bool: "true or false", type(None): "null"}
+    words = []
+    for option in _options(hint):
+        origin = typing.get_origin(option)
+        if origin is Literal:
+            words.append("one of " + ", ".join(str(allowed) for allowed in typing.get_args(option)))
+        elif origin is list:
+            words.append("a list of integers")
+        else:
+            words.append(names.get(option, str(option)))
+    return " or ".join(words)

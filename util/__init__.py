@@ -1,0 +1,1 @@
+"""Everything that touches the outside: image files, configuration files, checkpoints and logs."""

@@ -7,7 +7,9 @@ put into error messages.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -82,7 +84,11 @@ class EMConfig:
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """How one pair is fused (``fusion_config.yaml``)."""
+    """How one pair is fused (``fusion_config.yaml``). Raises ValueError for a seed or eta out of range.
+
+    ``prior`` false: EM alone (Exp. I). ``fit``: sizes are cropped, or padded and cut back. ``color``: the
+    source that gives the result its colour. ``eta``: noise added by ddim, as a share of what ddpm adds.
+    """
 
     em: EMConfig = field(default_factory=EMConfig)
     prior: bool = True
@@ -90,6 +96,12 @@ class FusionConfig:
     fit: Literal["crop", "pad"] = "crop"
     color: Literal["auto", "vi", "ir", "off"] = "auto"
     eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}, but must be from 0 to 2^63 - 1")
+        if not 0.0 <= self.eta <= 1.0:
+            raise ValueError(f"eta is {self.eta}, but must be from 0 (no noise) to 1 (as much as ddpm)")
 
 
 def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T:
@@ -99,7 +111,9 @@ def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T
     Raises :class:`ConfigError` for an unknown key, a missing key without default, or a value of the wrong type.
     """
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: expected a mapping of keys at {prefix or 'the top level'}, got {data!r}")
+        raise ConfigError(
+            f"{source}: expected a mapping of keys at {prefix or 'the top level'}, got {data!r}"
+        )
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
     hints = typing.get_type_hints(cls)
     unknown = [str(key) for key in data if key not in fields]
@@ -115,15 +129,21 @@ def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T
     if missing:
         raise ConfigError(f"{source}: the key {prefix}{missing[0]} is missing")
     values = {key: _check(value, hints[key], source, f"{prefix}{key}") for key, value in data.items()}
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{source}: {prefix}{error}") from error
 
 
 def _check(value: object, hint: Any, source: str, key: str) -> object:
-    """Return ``value``, converted to float where a float is asked for, or raise ConfigError."""
+    """Return ``value``, brought to the type that is asked for where YAML has another idea, or raise ConfigError."""
     if dataclasses.is_dataclass(hint):
         return from_mapping(typing.cast(type, hint), value, source, prefix=f"{key}.")
+    value = _reinterpret(value, hint)
     if _fits(value, hint):
-        return float(typing.cast(float, value)) if _wants_float(value, hint) else value
+        return value
     raise ConfigError(f"{source}: {key} is {value!r}, but must be {_describe(hint)}")
 
 
@@ -131,9 +151,20 @@ def _options(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
-def _wants_float(value: object, hint: Any) -> bool:
+def _reinterpret(value: object, hint: Any) -> object:
+    """Undo what YAML 1.1 makes of ``off`` (false) and ``1e-3`` (text), and turn whole numbers into floats."""
     options = _options(hint)
-    return isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options
+    if value is False and any(
+        typing.get_origin(o) is Literal and "off" in typing.get_args(o) for o in options
+    ):
+        return "off"
+    if float in options and int not in options:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, str) and str not in options:
+            with contextlib.suppress(ValueError):
+                return float(value)
+    return value
 
 
 def _fits(value: object, hint: Any) -> bool:
@@ -146,7 +177,7 @@ def _fits(value: object, hint: Any) -> bool:
             if isinstance(value, list) and all(_fits(item, typing.get_args(option)[0]) for item in value):
                 return True
         elif option is float:
-            if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+            if isinstance(value, float) and math.isfinite(value):
                 return True
         elif option is int:
             if isinstance(value, int) and not isinstance(value, bool):

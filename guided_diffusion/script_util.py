@@ -1,0 +1,98 @@
+"""From the keys of ``model_config_*.yaml`` to a model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from guided_diffusion.config import ConfigError, ModelConfig
+from guided_diffusion.unet import UNetModel, UNetParams
+
+NUM_CLASSES = 1000
+
+DEFAULT_CHANNEL_MULT: dict[int, tuple[float, ...]] = {
+    512: (0.5, 1, 1, 2, 2, 4, 4),
+    256: (1, 1, 2, 2, 4, 4),
+    128: (1, 1, 2, 3, 4),
+    64: (1, 2, 3, 4),
+}
+
+
+def create_model(
+    image_size: int,
+    num_channels: int,
+    num_res_blocks: int,
+    channel_mult: str = "",
+    learn_sigma: bool = False,
+    class_cond: bool = False,
+    use_checkpoint: bool = False,
+    attention_resolutions: int | str = "16",
+    num_heads: int = 1,
+    num_head_channels: int = -1,
+    num_heads_upsample: int = -1,
+    use_scale_shift_norm: bool = False,
+    dropout: float = 0.0,
+    resblock_updown: bool = False,
+    use_fp16: bool = False,
+    use_new_attention_order: bool = False,
+) -> UNetModel:
+    """A UNet with fresh weights from the keys of a model configuration other than ``model_path``.
+
+    The images are RGB; ``learn_sigma`` doubles the output channels. ``use_fp16`` turns the body to float16
+    (do so after loading float32 weights, or load into it: both give the same). Raises
+    :class:`~guided_diffusion.config.ConfigError` where the values do not describe a network.
+    """
+    params = UNetParams(
+        in_channels=3,
+        model_channels=num_channels,
+        out_channels=6 if learn_sigma else 3,
+        num_res_blocks=num_res_blocks,
+        channel_mult=_channel_mult(channel_mult, image_size),
+        attention_ds=_attention_ds(attention_resolutions, image_size),
+        dropout=dropout,
+        num_classes=NUM_CLASSES if class_cond else None,
+        use_checkpoint=use_checkpoint,
+        num_heads=num_heads,
+        num_head_channels=num_head_channels,
+        num_heads_upsample=num_heads_upsample,
+        use_scale_shift_norm=use_scale_shift_norm,
+        resblock_updown=resblock_updown,
+        use_new_attention_order=use_new_attention_order,
+    )
+    try:
+        model = UNetModel(params)
+    except ValueError as error:
+        raise ConfigError(f"this model configuration describes no network: {error}") from error
+    if use_fp16:
+        model.convert_body(torch.float16)
+    return model
+
+
+def model_from_config(config: ModelConfig) -> UNetModel:
+    """:func:`create_model` from the dataclass; the weights are fresh and belong to no checkpoint."""
+    keys = dataclasses.asdict(config)
+    del keys["model_path"]
+    return create_model(**keys)
+
+
+def _channel_mult(text: str, image_size: int) -> tuple[float, ...]:
+    if not text:
+        if image_size not in DEFAULT_CHANNEL_MULT:
+            sizes = ", ".join(map(str, DEFAULT_CHANNEL_MULT))
+            raise ConfigError(f"channel_mult must be given: there is a default only for image_size {sizes}")
+        return DEFAULT_CHANNEL_MULT[image_size]
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f'channel_mult is {text!r}, but must be numbers like "1,2,2,4"') from None
+
+
+def _attention_ds(text: int | str, image_size: int) -> tuple[int, ...]:
+    try:
+        resolutions = [int(part) for part in str(text).split(",") if part.strip()]
+    except ValueError:
+        raise ConfigError(f'attention_resolutions is {text!r}, but must be sides like "32,16,8"') from None
+    if any(resolution <= 0 for resolution in resolutions):
+        raise ConfigError(f"attention_resolutions is {text!r}, but the sides must be positive")
+    return tuple(image_size // resolution for resolution in resolutions)

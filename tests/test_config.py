@@ -1,0 +1,95 @@
+"""Configuration: every wrong key is named with its file and the allowed values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guided_diffusion.config import (
+    ConfigError,
+    DiffusionConfig,
+    EMConfig,
+    FusionConfig,
+    ModelConfig,
+    from_mapping,
+)
+from util.config_io import read_yaml
+
+
+def test_shipped_files_are_valid_and_hold_the_defaults():
+    fusion = from_mapping(FusionConfig, read_yaml("configs/fusion_config.yaml"), "f")
+    diffusion = from_mapping(DiffusionConfig, read_yaml("configs/diffusion_config.yaml"), "d")
+    assert fusion == FusionConfig()
+    assert diffusion == DiffusionConfig()
+    for path in Path("configs").glob("model_config_*.yaml"):
+        from_mapping(ModelConfig, read_yaml(path), str(path))
+
+
+def test_published_files_with_unquoted_lists_and_capital_booleans(tmp_path: Path):
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        "image_size: 256\nnum_channels: 256\nnum_res_blocks: 2\nchannel_mult: ''\nlearn_sigma: True\n"
+        "attention_resolutions: 32,16,8\nuse_fp16: False\ndropout: 0\nmodel_path: models/a.pt\n"
+    )
+    config = from_mapping(ModelConfig, read_yaml(path), str(path))
+    assert config.attention_resolutions == "32,16,8"
+    assert config.dropout == 0.0 and isinstance(config.dropout, float)
+
+
+@pytest.mark.parametrize(
+    "cls, data, words",
+    [
+        (FusionConfig, {"sede": 1}, ["f.yaml", "sede", "seed"]),
+        (FusionConfig, {"em": {"rho": "much"}}, ["f.yaml", "em.rho", "'much'", "a number"]),
+        (FusionConfig, {"em": {"variant": "new"}}, ["em.variant", "released, paper"]),
+        (FusionConfig, {"em": {"tv": 1}}, ["em.tv", "true or false"]),
+        (FusionConfig, {"em": {"cap": float("nan")}}, ["em.cap", "a number or null"]),
+        (FusionConfig, {"em": [1]}, ["em", "mapping"]),
+        (FusionConfig, {"seed": True}, ["seed", "an integer"]),
+        (FusionConfig, {"seed": -1}, ["f.yaml", "seed", "0"]),
+        (FusionConfig, {"eta": 1.5}, ["f.yaml", "eta", "0", "1"]),
+        (FusionConfig, {"color": True}, ["color", "auto, vi, ir, off"]),
+        (ModelConfig, {"image_size": 64}, ["f.yaml", "num_channels", "missing"]),
+        (DiffusionConfig, {"timestep_respacing": [10, "a"]}, ["timestep_respacing", "list of integers"]),
+        (DiffusionConfig, "ddim", ["f.yaml", "mapping"]),
+    ],
+)
+def test_wrong_configuration(cls: type, data: Any, words: list[str]):
+    with pytest.raises(ConfigError) as caught:
+        from_mapping(cls, data, "f.yaml")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_numbers_that_yaml_reads_as_text_are_taken_as_numbers(tmp_path: Path):
+    """YAML 1.1 wants a dot and a sign in 1.0e-3; people write 1e-3."""
+    path = tmp_path / "f.yaml"
+    path.write_text("em:\n  rho: 1e-3\n")
+    assert from_mapping(FusionConfig, read_yaml(path), "f").em == EMConfig(rho=1e-3)
+
+
+def test_off_without_quotes_is_the_word_off(tmp_path: Path):
+    """YAML 1.1 reads a bare off as false."""
+    path = tmp_path / "f.yaml"
+    path.write_text("color: off\n")
+    assert from_mapping(FusionConfig, read_yaml(path), "f").color == "off"
+
+
+@pytest.mark.parametrize(
+    "content, word", [("a: [1", "not valid YAML"), ("- 1", "mapping"), (None, "cannot read")]
+)
+def test_unreadable_files(tmp_path: Path, content: str | None, word: str):
+    path = tmp_path / "f.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=word) as caught:
+        read_yaml(path)
+    assert "f.yaml" in str(caught.value)
+
+
+def test_empty_file_means_defaults(tmp_path: Path):
+    path = tmp_path / "f.yaml"
+    path.write_text("")
+    assert from_mapping(FusionConfig, read_yaml(path), "f") == FusionConfig()

@@ -1,0 +1,150 @@
+"""The UNet against the published implementation's keys, shapes and outputs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from guided_diffusion.config import ConfigError, ModelConfig, from_mapping
+from guided_diffusion.script_util import create_model
+from tests.conftest import GOLDEN, TINY, golden
+from tools.rule_weights import rule_state_dict
+from util.config_io import read_yaml
+
+IMAGENET = "configs/model_config_imagenet.yaml"
+
+
+def build(keys: dict[str, Any], seed: int = 0):
+    model = create_model(**keys).eval()
+    model.load_state_dict(rule_state_dict(model, seed))
+    return model
+
+
+@pytest.mark.parametrize("name", ["unet_a", "unet_b"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_outputs_of_the_published_implementation(name: str, layout: torch.memory_format):
+    """1e-5 relative L2: float32 sums in another order. a and b between them use every architecture option."""
+    arrays = golden(f"{name}.npz")
+    model = build(json.loads(str(arrays["config"])), int(arrays["weight_seed"])).to(memory_format=layout)
+    x, t = torch.from_numpy(arrays["x"]).to(memory_format=layout), torch.from_numpy(arrays["t"])
+    with torch.no_grad():
+        out = model(x, t).numpy()
+    assert sum(p.numel() for p in model.parameters()) == int(arrays["n_params"])
+    assert np.linalg.norm(out - arrays["out"]) < 1e-5 * np.linalg.norm(arrays["out"])
+
+
+def test_state_dict_of_the_official_checkpoint():
+    """Keys, order and shapes of the 552,814,086 parameters, so that it loads with strict=True."""
+    expected = json.loads((GOLDEN / "unet_imagenet256_state_dict.json").read_text())
+    keys = read_yaml(IMAGENET)
+    del keys["model_path"]
+    with torch.device("meta"):
+        model = create_model(**keys)
+    state = model.state_dict()
+    assert list(state) == list(expected["state_dict"])
+    assert {key: list(value.shape) for key, value in state.items()} == expected["state_dict"]
+    assert sum(value.numel() for value in state.values()) == expected["n_params"] == 552_814_086
+
+
+def test_images_of_a_batch_do_not_mix():
+    model = build({**TINY, "attention_resolutions": "32"})
+    x, t = torch.randn(3, 3, 32, 48), torch.tensor([0, 500, 999])
+    with torch.no_grad():
+        together = model(x, t)
+        alone = torch.cat([model(x[i : i + 1], t[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)  # float32 sums in another order
+
+
+def test_attention_orders_differ_only_in_the_layout_of_qkv():
+    """Permuting the rows of qkv from (head, q/k/v) to (q/k/v, head) turns one order into the other."""
+    keys = {**TINY, "num_head_channels": 8}
+    legacy, new = build(keys), build({**keys, "use_new_attention_order": True})
+    attention, other = legacy.middle_block[1], new.middle_block[1]
+    rows = torch.arange(96).reshape(4, 3, 8).transpose(0, 1).reshape(-1)
+    with torch.no_grad():
+        other.qkv.weight.copy_(attention.qkv.weight[rows])
+        other.qkv.bias.copy_(attention.qkv.bias[rows])
+        x, t = torch.randn(1, 3, 16, 16), torch.tensor([3])
+        torch.testing.assert_close(new(x, t), legacy(x, t), rtol=1e-5, atol=1e-5)
+
+
+def test_class_conditioning_wants_labels_and_uses_them():
+    model = build({**TINY, "class_cond": True})
+    x, t = torch.randn(1, 3, 16, 16), torch.tensor([3])
+    with torch.no_grad():
+        one, two = (model(x, t, torch.tensor([label])) for label in (1, 2))
+    assert not torch.allclose(one, two)
+    with pytest.raises(ValueError, match="takes class labels"):
+        model(x, t)
+    with pytest.raises(ValueError, match="takes no class labels"):
+        build(TINY)(x, t, torch.tensor([1]))
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 3e-2), (torch.float16, 4e-3)])
+def test_half_precision_stays_near_float32(dtype: torch.dtype, tolerance: float):
+    """A few times the type's rounding (2^-8, 2^-11), accumulated over some ten layers."""
+    model, half = build(TINY), build(TINY)
+    half.convert_body(dtype)
+    x, t = torch.randn(1, 3, 16, 16), torch.tensor([3])
+    with torch.no_grad():
+        exact, rough = model(x, t), half(x, t)
+    assert rough.dtype == torch.float32
+    assert half.input_blocks[1][0].in_layers[2].weight.dtype == dtype
+    assert half.out[2].weight.dtype == half.time_embed[0].weight.dtype == torch.float32
+    assert (rough - exact).norm() < tolerance * exact.norm()
+
+
+def test_use_fp16_key_converts_the_body():
+    assert create_model(**{**TINY, "use_fp16": True}).dtype == torch.float16
+
+
+def test_gradients_with_checkpointing_equal_those_without():
+    keys = {**TINY, "attention_resolutions": "32"}
+    grads = []
+    for use_checkpoint in (False, True):
+        model = build({**keys, "use_checkpoint": use_checkpoint})
+        model(torch.ones(1, 3, 16, 16), torch.tensor([3])).square().sum().backward()
+        grads.append([p.grad for p in model.parameters()])
+    for plain, checkpointed in zip(*grads, strict=True):
+        torch.testing.assert_close(plain, checkpointed, rtol=1e-4, atol=1e-4)
+
+
+def test_size_that_does_not_fit_names_the_multiple():
+    with pytest.raises(ValueError, match="multiples of 2"):
+        build(TINY)(torch.randn(1, 3, 16, 17), torch.tensor([3]))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"channel_mult": "", "image_size": 96}, "channel_mult must be given"),
+        ({"channel_mult": "1,x"}, "must be numbers like"),
+        ({"attention_resolutions": "a"}, "must be sides like"),
+        ({"attention_resolutions": "0"}, "must be positive"),
+        ({"num_channels": 48}, "multiple of 32"),
+        ({"num_head_channels": -1, "num_heads": 5}, "attention heads"),
+    ],
+)
+def test_configurations_that_describe_no_network(change: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        create_model(**{**TINY, **change})
+
+
+def test_default_widths_follow_the_image_size():
+    mults = {
+        size: create_model(image_size=size, num_channels=32, num_res_blocks=1).params.channel_mult
+        for size in (64, 128)
+    }
+    assert mults == {64: (1, 2, 3, 4), 128: (1, 1, 2, 3, 4)}
+
+
+def test_compact_configuration_is_small():
+    config = from_mapping(ModelConfig, read_yaml("configs/model_config_compact.yaml"), "compact")
+    keys = {key: value for key, value in vars(config).items() if key != "model_path"}
+    with torch.device("meta"):
+        model = create_model(**keys)
+    assert sum(p.numel() for p in model.parameters()) < 8e6

@@ -1,0 +1,1 @@
+"""What a user runs rarely: training a prior, making the sample pairs."""

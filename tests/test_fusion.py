@@ -1,0 +1,174 @@
+"""Fusion: the golden trajectory, and images that do not depend on their company."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from guided_diffusion.config import DiffusionConfig, EMConfig, FusionConfig, from_mapping
+from guided_diffusion.fusion import Rectifier, fuse, fusion_steps
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.script_util import create_model
+from guided_diffusion.ycbcr import full_range_luma, rgb_to_ycbcr, ycbcr_to_rgb
+from tests.conftest import TINY, golden
+from tools.rule_weights import rule_state_dict
+
+PAPER = EMConfig(variant="paper", rho=0.1)
+
+
+def diffusion_of(**keys: Any) -> GaussianDiffusion:
+    return GaussianDiffusion.from_config(DiffusionConfig(**keys))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    model = create_model(**TINY).eval().requires_grad_(False)
+    model.load_state_dict(rule_state_dict(model, 7))
+    return model
+
+
+def sources(count: int, height: int = 32, width: int = 48) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand((2, count, 1, height // 8, width // 8), generator=generator) * 2 - 1
+    ir, vi = (torch.nn.functional.interpolate(side, size=(height, width), mode="bicubic") for side in coarse)
+    return ir.clamp(-1, 1), vi.clamp(-1, 1)
+
+
+def test_ycbcr_of_the_released_code():
+    """1e-3 of 255 levels: float32 sums of products up to 130."""
+    arrays = golden("ycbcr.npz")
+    rgb = torch.from_numpy(arrays["rgb"])
+    np.testing.assert_allclose(rgb_to_ycbcr(rgb).numpy(), arrays["ycbcr"], atol=1e-3)
+    np.testing.assert_allclose(ycbcr_to_rgb(rgb_to_ycbcr(rgb)).numpy(), arrays["rgb_back"], atol=1e-5)
+
+
+def test_full_range_luma_of_grey_is_grey():
+    grey = torch.linspace(-1, 1, 12).view(1, 1, 3, 4)
+    torch.testing.assert_close(full_range_luma(grey.expand(1, 3, 3, 4)), grey)
+    assert full_range_luma(grey) is grey
+
+
+def test_golden_trajectory(trajectory: dict[str, np.ndarray]):
+    """Ten whole steps of the released implementation: noise, network, EM, colour planes, DDIM."""
+    config = from_mapping(DiffusionConfig, json.loads(str(trajectory["diffusion"])), "golden")
+    model = create_model(**json.loads(str(trajectory["config"]))).eval()
+    model.load_state_dict(rule_state_dict(model, int(trajectory["weight_seed"])))
+
+    def luma(name: str) -> Tensor:
+        return (2 * torch.from_numpy(trajectory[name][:64, :96]).float() / 255 - 1)[None, None]
+
+    diffusion = GaussianDiffusion.from_config(config)
+    steps = list(fusion_steps(model, diffusion, "ddim", FusionConfig(), luma("ir"), luma("vi")))
+    assert [step.t for step in steps] == [999, 888, 777, 666, 555, 444, 333, 222, 111, 0]
+    for step, x, pred_xstart in zip(steps, trajectory["x"], trajectory["pred_xstart"], strict=True):
+        np.testing.assert_allclose(step.x_t.numpy(), x, atol=1e-3)
+        np.testing.assert_allclose(step.pred_xstart.numpy(), pred_xstart, atol=2e-3)
+    # noise: the same numbers as seeding torch globally before the pair, as the released script does
+    torch.manual_seed(3407)
+    assert np.array_equal(torch.randn(1, 3, 64, 96).numpy(), trajectory["x_T"])
+
+
+@pytest.mark.parametrize("em", [EMConfig(), PAPER, EMConfig(phi=0.5), EMConfig(variant="paper", tv=False)])
+@pytest.mark.parametrize("sampler, eta", [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
+def test_a_batch_gives_the_images_of_its_members(tiny: Any, em: EMConfig, sampler: Any, eta: float):
+    """Within 1e-4: the network sums in another order for another batch size."""
+    diffusion, config = diffusion_of(timestep_respacing=5), FusionConfig(em=em, eta=eta)
+    ir, vi = sources(3)
+    together = fuse(tiny, diffusion, sampler, config, ir, vi)
+    for order in ([0, 1, 2], [2, 0, 1]):
+        mixed = fuse(tiny, diffusion, sampler, config, ir[order], vi[order])
+        torch.testing.assert_close(mixed, together[order], rtol=0, atol=1e-4)
+    for index in range(3):
+        alone = fuse(tiny, diffusion, sampler, config, ir[index : index + 1], vi[index : index + 1])
+        torch.testing.assert_close(alone[0], together[index], rtol=0, atol=1e-4)
+
+
+def test_the_same_call_twice_is_the_same_image_and_another_seed_is_not(tiny: Any):
+    diffusion = diffusion_of(timestep_respacing=4, sampler="ddpm")
+    ir, vi = sources(1)
+    torch.manual_seed(1)
+    first = fuse(tiny, diffusion, "ddpm", FusionConfig(), ir, vi)
+    torch.manual_seed(2)  # nothing depends on torch's global generator
+    assert torch.equal(first, fuse(tiny, diffusion, "ddpm", FusionConfig(), ir, vi))
+    assert not torch.allclose(first, fuse(tiny, diffusion, "ddpm", FusionConfig(seed=1), ir, vi), atol=1e-3)
+
+
+def test_ddpm_uses_the_rectified_estimate(tiny: Any):
+    """The last ddpm step returns the posterior mean at t = 0, which is the rectified estimate itself."""
+    ir, vi = sources(1)
+    steps = list(
+        fusion_steps(tiny, diffusion_of(timestep_respacing=4), "ddpm", FusionConfig(em=PAPER), ir, vi)
+    )
+    torch.testing.assert_close(steps[-1].x_t, steps[-1].pred_xstart, rtol=0, atol=1e-5)
+    between = (full_range_luma(steps[-1].x_t) - (ir + vi) / 2).abs() <= (ir - vi).abs() / 2 + 0.05
+    assert between.float().mean() > 0.95  # the paper's form keeps the luma between both sources
+
+
+@pytest.mark.parametrize("em", [EMConfig(), PAPER])
+def test_rectification_changes_luma_and_keeps_chroma(em: EMConfig):
+    ir, vi = sources(2)
+    rgb = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    out = Rectifier(em, ir, vi)(rgb, 0)
+    before, after = rgb_to_ycbcr(rgb), rgb_to_ycbcr(out)
+    torch.testing.assert_close(after[:, 1:], before[:, 1:], rtol=0, atol=1e-2)  # of 255
+    assert (after[:, 0] - before[:, 0]).abs().mean() > 1
+
+
+def test_roles_of_the_sources():
+    """released binds the visible file to i and the infrared one to v; paper binds them as they are called."""
+    ir, vi = sources(1)
+    released, paper = Rectifier(EMConfig(), ir, vi).problem, Rectifier(PAPER, ir, vi).problem
+    assert torch.equal(released.i, vi) and torch.equal(released.v, ir)
+    assert torch.equal(paper.i, ir) and torch.equal(paper.v, vi)
+
+
+@pytest.mark.parametrize("em", [EMConfig(), PAPER])
+def test_em_alone_takes_as_many_iterations_and_needs_no_model(em: EMConfig):
+    diffusion, config = diffusion_of(timestep_respacing=7), FusionConfig(em=em, prior=False)
+    ir, vi = sources(2)
+    steps = list(fusion_steps(None, diffusion, "ddim", config, ir, vi))
+    assert [step.index for step in steps] == list(range(6, -1, -1))
+    rectifier, f = Rectifier(em, ir, vi), (ir + vi) / 2
+    for _ in range(7):
+        f = rectifier.rectify_luma(f)
+    torch.testing.assert_close(fuse(None, diffusion, "ddim", config, ir, vi), f)
+
+
+def test_prior_without_a_model_is_refused():
+    ir, vi = sources(1)
+    with pytest.raises(ValueError, match="needs a model"):
+        fusion_steps(None, diffusion_of(timestep_respacing=2), "ddim", FusionConfig(), ir, vi)
+
+
+def test_a_result_that_is_not_finite_is_an_error():
+    ir, vi = sources(1)
+
+    def broken(x: Tensor, t: Tensor) -> Tensor:
+        return torch.full((1, 6, *x.shape[2:]), float("nan"))
+
+    with pytest.raises(FloatingPointError, match="not finite"):
+        fuse(broken, diffusion_of(timestep_respacing=2), "ddim", FusionConfig(), ir, vi)
+
+
+def test_steps_are_reported_in_order(tiny: Any):
+    seen: list[int] = []
+    ir, vi = sources(1)
+    diffusion = diffusion_of(timestep_respacing=3)
+    fuse(tiny, diffusion, "ddim", FusionConfig(), ir, vi, on_step=lambda step: seen.append(step.index))
+    assert seen == [2, 1, 0]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda(tiny: Any):
+    """Runs on the tensors' device; noise differs from the CPU's, so only the form of the result is checked."""
+    ir, vi = (side.cuda() for side in sources(2))
+    model = create_model(**TINY).eval().requires_grad_(False)
+    model.load_state_dict(rule_state_dict(model, 7))
+    fused = fuse(model.cuda(), diffusion_of(timestep_respacing=3), "ddim", FusionConfig(), ir, vi)
+    assert fused.is_cuda and fused.shape == ir.shape

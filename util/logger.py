@@ -1,0 +1,115 @@
+"""What a run says and keeps: console messages, the record of every pair, ``run.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from util.image_io import write_atomically
+
+Status = Literal["done", "skipped", "failed"]
+
+
+class _BarHandler(logging.Handler):
+    """Writes above a progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def get_logger(quiet: bool = False) -> logging.Logger:
+    """The project's logger, writing to standard error; ``quiet`` leaves warnings and errors."""
+    logger = logging.getLogger("ddfm")
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = False
+    if not logger.handlers:
+        handler = _BarHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logger.addHandler(handler)
+    return logger
+
+
+def fingerprint(parts: Any) -> str:
+    """Hex digest of a JSON-able description: the same for the same description."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class PairRecord:
+    """What became of one pair. ``seconds`` is its share of its batch; ``reason`` says why it failed."""
+
+    stem: str
+    status: Status
+    reason: str = ""
+    seconds: float | None = None
+    files: list[str] = field(default_factory=list)
+
+
+class RunRecord:
+    """Everything about one run; written as ``run.json`` after every pair, whole or not at all."""
+
+    def __init__(self, path: Path, description: dict[str, Any]) -> None:
+        self.path = path
+        self.description = description
+        self.pairs: list[PairRecord] = []
+        self.interrupted = False
+        self._started = datetime.now(timezone.utc)
+        self._clock = time.monotonic()
+
+    def add(self, record: PairRecord) -> None:
+        """Note what became of a pair and write the record."""
+        self.pairs.append(record)
+        self.write()
+
+    def of(self, status: Status) -> list[PairRecord]:
+        """The pairs of one status, in the order in which they ended."""
+        return [record for record in self.pairs if record.status == status]
+
+    @property
+    def seconds(self) -> float:
+        """Since the record was made."""
+        return time.monotonic() - self._clock
+
+    @property
+    def exit_status(self) -> int:
+        """0 when every pair is fused, 1 when some failed, 130 after an interruption."""
+        if self.interrupted:
+            return 130
+        return 1 if self.of("failed") else 0
+
+    def write(self) -> None:
+        """Write the file. Raises OSError."""
+        content = {
+            **self.description,
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+            "interrupted": self.interrupted,
+            "counts": {status: len(self.of(status)) for status in ("done", "skipped", "failed")},
+            "pairs": [asdict(record) for record in self.pairs],
+        }
+        write_atomically(self.path, (json.dumps(content, indent=2) + "\n").encode())
+
+    def summary(self, where: Iterable[Path]) -> str:
+        """The closing words of a run: counts, speed, where the results are, and every failed pair."""
+        done, failed = self.of("done"), self.of("failed")
+        counts = f"{len(done)} fused, {len(self.of('skipped'))} skipped, {len(failed)} failed"
+        lines = [f"{counts} in {self.seconds:.1f} s"]
+        times = [record.seconds for record in done if record.seconds is not None]
+        if times:
+            lines[0] += f" ({statistics.mean(times):.1f} s a pair)"
+        lines += [f"results: {path}" for path in where]
+        lines += [f"failed: {record.stem}: {record.reason}" for record in failed]
+        if self.interrupted:
+            lines.append("interrupted: run the same command again to do the rest")
+        return "\n".join(lines)

@@ -25,6 +25,7 @@ from guided_diffusion import em
 from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig, from_mapping
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Step
+from guided_diffusion.nn import channels_last
 from guided_diffusion.script_util import model_from_config
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.ycbcr import full_range_luma
@@ -91,7 +92,7 @@ def load_model(
         model = model_from_config(dataclasses.replace(config, use_fp16=False))
     info = load_prior(model, resolve(config.model_path), str(path))
     model.convert_body(DTYPES[precision])
-    return model.to(device=device, memory_format=torch.channels_last), info  # pyright: ignore[reportCallIssue]
+    return channels_last(model.to(device)), info
 
 
 def prepare(args: argparse.Namespace) -> Job:

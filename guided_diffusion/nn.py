@@ -50,7 +50,13 @@ def zero_module(module: M) -> M:
     return module
 
 
+def channels_last(module: M) -> M:
+    """``module`` with its convolutions' weights laid out channels last, which both CPU and CUDA prefer."""
+    return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 @torch.no_grad()
 def update_ema(targets: Iterable[Tensor], sources: Iterable[Tensor], decay: float) -> None:
     """Move each of ``targets`` towards its source, in place: ``target = decay target + (1 - decay) source``."""
-    torch._foreach_lerp_(list(targets), list(sources), 1.0 - decay)
+    for target, source in zip(targets, sources, strict=True):
+        target.lerp_(source, 1.0 - decay)

@@ -25,6 +25,10 @@ from util.image_io import read_png_text
 
 ROOT = Path(sample.__file__).parent
 SampleRun = Callable[..., int]
+FLAGS = [
+    *("model_config", "diffusion_config", "gpu", "save_dir", "fusion_config", "input", "device", "precision"),
+    *("batch_size", "seed", "record", "overwrite", "limit", "dry_run", "quiet"),
+]
 
 
 @pytest.fixture
@@ -118,10 +122,7 @@ def test_help_documents_every_flag_with_its_default():
     done = subprocess.run(
         [sys.executable, str(ROOT / "sample.py"), "--help"], capture_output=True, text=True, check=True
     )
-    for flag in (
-        "model_config diffusion_config gpu save_dir fusion_config input device precision batch_size seed record "
-        "overwrite limit dry_run quiet"
-    ).split():
+    for flag in FLAGS:
         entry = done.stdout.partition(f"  --{flag} ")[2] or done.stdout.partition(f"  --{flag}\n")[2]
         assert "default:" in entry.partition("\n  --")[0], flag
     assert "exit status" in done.stdout

@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,13 @@ from tqdm import tqdm
 from guided_diffusion.config import ConfigError, DiffusionConfig, ModelConfig, from_mapping
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.losses import training_losses
-from guided_diffusion.nn import update_ema
+from guided_diffusion.nn import channels_last, update_ema
 from guided_diffusion.script_util import model_from_config
 from tools.photos import center_crop, load_photos, random_crop, to_batch
 from util.allocator import keep_freed_memory
+from util.checkpoint import read_state_dict
 from util.config_io import read_yaml
 
-VAL_IMAGES = 16
 VAL_SIGMAS = (10, 25, 50, 100)  # of 255, as denoising papers count
 
 
@@ -112,10 +113,10 @@ class Trainer:
     def __init__(self, recipe: Recipe, run_dir: Path, device: torch.device, init: Path | None) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.run_dir, self.device = recipe, run_dir, device
-        self.model = model_from_config(recipe.model).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.model = channels_last(model_from_config(recipe.model).to(device))
         if init is not None:
-            self.model.load_state_dict(torch.load(init, map_location=device, weights_only=True))
-        self.ema = model_from_config(recipe.model).to(device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
+            self.model.load_state_dict(read_state_dict(init))
+        self.ema = channels_last(model_from_config(recipe.model).to(device)).eval()
         self.ema.load_state_dict(self.model.state_dict())
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
@@ -176,18 +177,31 @@ def _save(state: dict[str, Any], path: Path) -> None:
     temporary.replace(path)
 
 
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM instead of dying of them, so that the step can end and be saved."""
+    caught: list[int] = []
+    old = {
+        number: signal.signal(number, lambda number, _frame: caught.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield caught
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
 def train(trainer: Trainer, photos: list[np.ndarray], val: Tensor, args: argparse.Namespace) -> bool:
     """Run to the recipe's last step; returns False when a signal stopped it earlier, with its state saved."""
     recipe, device = trainer.recipe, trainer.device
     diffusion = GaussianDiffusion.from_config(recipe.diffusion)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16")
-    stop: list[int] = []
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda number, _frame: stop.append(number))
     log = trainer.run_dir / "log.jsonl"
     recent: list[float] = []
     started = time.monotonic()
-    with tqdm(total=recipe.steps, initial=trainer.step, desc="training", unit="step", smoothing=0.02) as bar:
+    bar = tqdm(total=recipe.steps, initial=trainer.step, desc="training", unit="step", smoothing=0.02)
+    with bar, _stop_signals() as stop:
         while trainer.step < recipe.steps and not stop:
             x, t, noise = (
                 part.to(device) for part in make_batch(photos, recipe, trainer.step, diffusion.num_timesteps)
@@ -247,6 +261,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--val_every", type=int, default=400, help="steps between validations (default %(default)s)")
     add("--save_every", type=int, default=200, help="steps between saved states (default %(default)s)")
+    add("--val_images", type=int, default=16, help="photographs to validate on (default %(default)s)")
     add("--limit", type=int, help="use only this many photographs")
     return parser.parse_args(argv)
 
@@ -264,7 +279,7 @@ def main(argv: list[str] | None = None) -> int:
         trainer = Trainer(recipe, args.run_dir, torch.device(args.device), args.init)
         resumed = trainer.resume()
         photos = load_photos(args.data, min_side=recipe.crop, limit=args.limit)
-        held_out = load_photos(args.val, min_side=128, limit=VAL_IMAGES)
+        held_out = load_photos(args.val, min_side=128, limit=args.val_images)
     except (ConfigError, ValueError) as error:
         sys.exit(f"train_prior: {error}")
     val = to_batch([center_crop(photo, 128) for photo in held_out]).to(args.device)
@@ -276,8 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     if not train(trainer, photos, val, args):
         print(f"stopped at step {trainer.step}; run the same command again to go on")
         return 1
-    with contextlib.suppress(FileExistsError):
-        args.out.parent.mkdir(parents=True)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     trainer.export(args.out)
     print(f"wrote {args.out}")
     return 0

@@ -25,6 +25,8 @@ def test_shipped_files_are_valid_and_hold_the_defaults():
     assert diffusion == DiffusionConfig()
     for path in Path("configs").glob("model_config_*.yaml"):
         from_mapping(ModelConfig, read_yaml(path), str(path))
+    paper = from_mapping(FusionConfig, read_yaml("configs/fusion_config_paper.yaml"), "p")
+    assert paper == FusionConfig(em=EMConfig(variant="paper", rho=0.1))
 
 
 def test_published_files_with_unquoted_lists_and_capital_booleans(tmp_path: Path):

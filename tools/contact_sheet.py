@@ -1,0 +1,65 @@
+"""One picture of a run: a row for each pair with both sources, the fused image and, if any, the one in colour.
+
+    python -m tools.contact_sheet --out docs/results.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from util.image_io import write_png
+from util.pairs import find_pairs
+
+GAP = 6
+
+
+def row(paths: list[Path], height: int) -> Image.Image:
+    """The images side by side, each scaled to ``height``, on white."""
+    images = []
+    for path in paths:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+        size = (round(image.width * height / image.height), height)
+        images.append(image.resize(size, Image.Resampling.LANCZOS))
+    sheet = Image.new("RGB", (sum(i.width + GAP for i in images) - GAP, height), "white")
+    left = 0
+    for image in images:
+        sheet.paste(image, (left, 0))
+        left += image.width + GAP
+    return sheet
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--input", type=Path, default=Path("input"), help="the pairs (default %(default)s)")
+    parser.add_argument("--results", type=Path, default=Path("output"), help="of a run (default %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
+    parser.add_argument("--height", type=int, default=200, help="of a row in pixels (default %(default)s)")
+    parser.add_argument("--stems", nargs="+", help="only these pairs (default: all that have a result)")
+    args = parser.parse_args(argv)
+    rows = []
+    for pair in find_pairs(args.input)[0]:
+        grey, colour = (args.results / kind / f"{pair.stem}.png" for kind in ("recon", "color"))
+        if grey.exists() and (args.stems is None or pair.stem in args.stems):
+            rows.append(row([pair.ir, pair.vi, grey, colour if colour.exists() else grey], args.height))
+    if not rows:
+        sys.exit(f"contact_sheet: no pair of {args.input} has a result in {args.results}: run sample.py first")
+    sheet = Image.new(
+        "RGB", (max(r.width for r in rows), sum(r.height + GAP for r in rows) - GAP), "white"
+    )
+    for index, image in enumerate(rows):
+        sheet.paste(image, (0, index * (args.height + GAP)))
+    write_png(args.out, np.asarray(sheet))
+    print(f"wrote {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

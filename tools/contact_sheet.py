@@ -1,6 +1,6 @@
 """One picture of a run: a row for each pair with both sources, the fused image and, if any, the one in colour.
 
-    python -m tools.contact_sheet --out docs/results.png
+python -m tools.contact_sheet --out docs/results.png
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def main(argv: list[str] | None = None) -> int:
         if grey.exists() and (args.stems is None or pair.stem in args.stems):
             rows.append(row([pair.ir, pair.vi, grey, colour if colour.exists() else grey], args.height))
     if not rows:
-        sys.exit(f"contact_sheet: no pair of {args.input} has a result in {args.results}: run sample.py first")
-    sheet = Image.new(
-        "RGB", (max(r.width for r in rows), sum(r.height + GAP for r in rows) - GAP), "white"
-    )
+        sys.exit(
+            f"contact_sheet: no pair of {args.input} has a result in {args.results}: run sample.py first"
+        )
+    sheet = Image.new("RGB", (max(r.width for r in rows), sum(r.height + GAP for r in rows) - GAP), "white")
     for index, image in enumerate(rows):
         sheet.paste(image, (0, index * (args.height + GAP)))
     write_png(args.out, np.asarray(sheet))

@@ -54,8 +54,8 @@ class Job:
     device: torch.device
     model: UNetModel | None
     diffusion: GaussianDiffusion
-    sampler: DiffusionConfig
-    fusion: FusionConfig
+    diffusion_config: DiffusionConfig
+    fusion_config: FusionConfig
     pairs: list[PairFiles]
     problems: list[Problem]
     description: dict[str, Any]
@@ -92,60 +92,72 @@ def load_model(
         model = model_from_config(dataclasses.replace(config, use_fp16=False))
     info = load_prior(model, resolve(config.model_path), str(path))
     model.convert_body(DTYPES[precision])
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means float32, also in convolutions
     return channels_last(model.to(device)), info
 
 
 def prepare(args: argparse.Namespace) -> Job:
     """Check everything that can be wrong before the first pair. Raises ValueError or OSError."""
-    sampler: DiffusionConfig = read_config(DiffusionConfig, args.diffusion_config)
-    fusion: FusionConfig = read_config(FusionConfig, args.fusion_config)
+    diffusion_config: DiffusionConfig = read_config(DiffusionConfig, args.diffusion_config)
+    fusion_config: FusionConfig = read_config(FusionConfig, args.fusion_config)
     if args.seed is not None:
-        fusion = dataclasses.replace(fusion, seed=args.seed)
-    em.check_settings(fusion.em)
-    diffusion = GaussianDiffusion.from_config(sampler)
+        fusion_config = dataclasses.replace(fusion_config, seed=args.seed)
+    em.check_settings(fusion_config.em)
+    diffusion = GaussianDiffusion.from_config(diffusion_config)
     device = choose_device(args.device, args.gpu)
     pairs, problems = find_pairs(args.input)
 
     model, info, config, precision = None, None, None, "fp32"
-    if fusion.prior:
+    if fusion_config.prior:
         path, config = choose_prior(args.model_config)
         half = config.use_fp16 and device.type == "cuda"
         precision = args.precision if args.precision != "auto" else ("fp16" if half else "fp32")
         model, info = load_model(path, config, device, precision)
         diffusion.check_channels(model.params.out_channels, model.params.in_channels)
-    describe_prior(info)
+        describe_prior(info, path)
+    else:
+        log.info("no prior (prior: false): EM iterations alone")
+    log.info(
+        f"{device_label(device)}, {precision}, seed {fusion_config.seed}, {diffusion_config.sampler} with "
+        f"{diffusion.num_timesteps} of {diffusion_config.steps} steps, EM {fusion_config.em.variant}, "
+        f"fit {fusion_config.fit}"
+    )
     description = {
         "prior": dataclasses.asdict(info) if info else None,
         # without the path: what counts is the file's hash, and images should not tell folder names
         "model_config": dataclasses.asdict(dataclasses.replace(config, model_path="")) if config else None,
-        "diffusion_config": dataclasses.asdict(sampler),
-        "fusion_config": dataclasses.asdict(fusion),
+        "diffusion_config": dataclasses.asdict(diffusion_config),
+        "fusion_config": dataclasses.asdict(fusion_config),
         "device": device_label(device),
         "precision": precision,
         "versions": versions(),
     }
-    log.info(
-        f"{device_label(device)}, {precision}, seed {fusion.seed}, {sampler.sampler} with "
-        f"{diffusion.num_timesteps} of {sampler.steps} steps, EM {fusion.em.variant}, fit {fusion.fit}"
+    return Job(
+        device, model, diffusion, diffusion_config, fusion_config, pairs[: args.limit], problems, description
     )
-    return Job(device, model, diffusion, sampler, fusion, pairs[: args.limit], problems, description)
 
 
-def describe_prior(info: PriorInfo | None) -> None:
+def describe_prior(info: PriorInfo, config_path: Path) -> None:
     """Say which prior makes the images, and what that means."""
-    if info is None:
-        log.info("no prior (prior: false), EM iterations alone")
-        return
     log.info(f"prior {info.file}, {info.parameters:,} parameters, sha256 {info.sha256}")
     if info.official:
         log.info("this is the official checkpoint: results are those of the released DDFM")
+    elif config_path.name == OFFICIAL_CONFIG.name:
+        log.warning(
+            "this file fits, but is not the published checkpoint: results are not the released DDFM's"
+        )
+    elif config_path == COMPACT_CONFIG:
+        log.info(
+            "this is the compact prior of this repository: results are similar to those of the released "
+            "DDFM, not the same (README.md says how to get the official one)"
+        )
     else:
-        log.info("this is not the official checkpoint: results differ from those of the released DDFM")
+        log.info("this is not the official checkpoint: results are not those of the released DDFM")
 
 
 def to_tensor(pairs: list[Pair], side: str, job: Job) -> Tensor:
     """One side of the pairs as luma (B, 1, H, W) in [-1, 1], fitted, on the job's device."""
-    planes = [fit(getattr(pair, side).luma, job.fusion.fit) for pair in pairs]
+    planes = [fit(getattr(pair, side).luma, job.fusion_config.fit) for pair in pairs]
     return (2 * torch.from_numpy(np.stack(planes)).float() / 255 - 1)[:, None].to(job.device)
 
 
@@ -162,7 +174,7 @@ def batches(
             continue
         if skip(pair):
             continue
-        group = waiting[fitted_size(pair.size, job.fusion.fit)]
+        group = waiting[fitted_size(pair.size, job.fusion_config.fit)]
         group.append(pair)
         if len(group) == batch_size:
             yield group.copy()
@@ -175,7 +187,9 @@ class Runner:
 
     def __init__(self, job: Job, args: argparse.Namespace, record: RunRecord) -> None:
         self.job, self.record, self.args = job, record, args
-        self.writer = ResultWriter(args.save_dir, job.description, job.fusion.fit, job.fusion.color)
+        self.writer = ResultWriter(
+            args.save_dir, job.description, job.fusion_config.fit, job.fusion_config.color
+        )
         total = len(job.pairs) * job.diffusion.num_timesteps
         self.bar = tqdm(total=total, unit="step", disable=True if args.quiet else None, smoothing=0.05)
 
@@ -226,7 +240,9 @@ class Runner:
                 for pair, luma in zip(pairs, full_range_luma(step.x_t)[:, 0].cpu().numpy(), strict=True):
                     self.writer.write_progress(pair, step.index, luma)
 
-        fused = fuse(job.model, job.diffusion, job.sampler.sampler, job.fusion, ir, vi, on_step)
+        fused = fuse(
+            job.model, job.diffusion, job.diffusion_config.sampler, job.fusion_config, ir, vi, on_step
+        )
         lumas = fused[:, 0].cpu().numpy()
         seconds = (time.monotonic() - started) / len(pairs)
         for pair, luma in zip(pairs, lumas, strict=True):

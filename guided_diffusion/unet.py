@@ -155,17 +155,19 @@ class AttentionBlock(nn.Module):
         return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
-        batch, channels, *spatial = x.shape
-        qkv = self.qkv(self.norm(x).reshape(batch, channels, -1))  # (B, 3C, T)
-        head_channels = channels // self.num_heads
+        batch, channels, height, width = x.shape
+        heads, tokens = self.num_heads, height * width
+        # The 1x1 convolutions run as linear layers with channels last, which is what
+        # scaled_dot_product_attention needs to avoid the (T, T) matrix: channels of a head side by side.
+        h = self.norm(x).flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, T, C)
+        qkv = F.linear(h, self.qkv.weight[:, :, 0], self.qkv.bias)  # (B, T, 3C)
         if self.new_order:
-            q, k, v = qkv.reshape(batch, 3, self.num_heads, head_channels, -1).unbind(1)
+            q, k, v = qkv.view(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
         else:
-            q, k, v = qkv.reshape(batch, self.num_heads, 3, head_channels, -1).unbind(2)
-        # each (B, heads, C/heads, T); scaled_dot_product_attention wants positions before channels
-        h = F.scaled_dot_product_attention(q.transpose(-1, -2), k.transpose(-1, -2), v.transpose(-1, -2))
-        h = self.proj_out(h.transpose(-1, -2).reshape(batch, channels, -1))
-        return x + h.reshape(batch, channels, *spatial)
+            q, k, v = qkv.view(batch, tokens, heads, 3, -1).permute(3, 0, 2, 1, 4)
+        h = F.scaled_dot_product_attention(q, k, v)  # (B, heads, T, C/heads)
+        h = F.linear(h.transpose(1, 2).flatten(2), self.proj_out.weight[:, :, 0], self.proj_out.bias)
+        return x + h.transpose(1, 2).reshape(batch, channels, height, width)
 
 
 def embedding_channels(params: UNetParams) -> int:

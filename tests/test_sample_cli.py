@@ -275,7 +275,7 @@ def test_a_failing_batch_falls_back_to_single_pairs(
     def needs_memory(*args: Any) -> Any:
         sizes.append(len(args[4]))
         if len(args[4]) > 1:
-            raise torch.OutOfMemoryError("no memory for two")
+            raise RuntimeError("CUDA out of memory")
         return fuse(*args)
 
     monkeypatch.setattr(sample, "fuse", needs_memory)
@@ -408,6 +408,15 @@ def test_quiet_says_only_the_summary(work: Path):
     done = command(work, "--quiet", "--limit", "1")
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout.startswith("1 fused")
+
+
+def test_what_the_prior_means_is_said(work: Path, tiny_prior: PriorFiles, run: SampleRun, capsys: Any):
+    assert run("--dry_run") == 0
+    assert "not the official checkpoint" in capsys.readouterr().err
+    config = work / "model_config_imagenet.yaml"
+    config.write_text(tiny_prior.config.read_text())
+    assert run("--dry_run", "--quiet", "--model_config", str(config)) == 0
+    assert "not the published checkpoint" in capsys.readouterr().err  # a warning, said even when quiet
 
 
 def test_default_prior_is_the_official_one_only_where_it_lies(

@@ -108,6 +108,16 @@ def test_use_fp16_key_converts_the_body():
     assert create_model(**{**TINY, "use_fp16": True}).dtype == torch.float16
 
 
+def test_attention_over_many_positions_needs_no_square_of_them():
+    """128 x 128 positions: their square would take 1 GiB of float32, what is needed is a few tens of MiB."""
+    model = build({**TINY, "channel_mult": "1"})
+    x, t = torch.randn(1, 3, 128, 128), torch.tensor([3])
+    with torch.no_grad(), torch.profiler.profile(profile_memory=True) as profile:
+        model(x, t)
+    largest = max(event.cpu_memory_usage for event in profile.events())
+    assert largest < 64 * 2**20
+
+
 def test_gradients_with_checkpointing_equal_those_without():
     keys = {**TINY, "attention_resolutions": "32"}
     grads = []

@@ -114,7 +114,7 @@ def test_attention_over_many_positions_needs_no_square_of_them():
     x, t = torch.randn(1, 3, 128, 128), torch.tensor([3])
     with torch.no_grad(), torch.profiler.profile(profile_memory=True) as profile:
         model(x, t)
-    largest = max(event.cpu_memory_usage for event in profile.events())
+    largest = max(event.cpu_memory_usage for event in profile.events() or [])
     assert largest < 64 * 2**20
 
 

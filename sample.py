@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import logging
 import shlex
@@ -190,7 +189,7 @@ class Runner:
         self.writer = ResultWriter(
             args.save_dir, job.description, job.fusion_config.fit, job.fusion_config.color
         )
-        total = len(job.pairs) * job.diffusion.num_timesteps
+        total = (len(job.pairs) + len(job.problems)) * job.diffusion.num_timesteps
         self.bar = tqdm(total=total, unit="step", disable=True if args.quiet else None, smoothing=0.05)
 
     def fail(self, problem: Problem) -> None:
@@ -214,25 +213,30 @@ class Runner:
     def run(self, pairs: list[Pair]) -> None:
         """Fuse a batch; if that fails, each of its pairs alone, so that one bad pair costs only itself."""
         self.bar.set_description(", ".join(pair.stem for pair in pairs)[:40])
-        before = self.bar.n
+        before, started = self.bar.n, time.monotonic()
         try:
-            self._run(pairs)
+            lumas = self._fuse(pairs)
         except Exception as error:
             self.bar.n = before
-            if len(pairs) == 1:
-                log.debug("traceback", exc_info=True)
-                self.fail(Problem(pairs[0].stem, f"{type(error).__name__}: {error}"))
+            if len(pairs) > 1:
+                log.warning(f"a batch of {len(pairs)} failed ({error}), trying its pairs one by one")
+                for pair in pairs:
+                    self.run([pair])
                 return
-            log.warning(f"a batch of {len(pairs)} failed ({error}), trying its pairs one by one")
-            for pair in pairs:
-                self.run([pair])
+            if not isinstance(error, RuntimeError | OSError | MemoryError | ArithmeticError):
+                log.error("this should not happen", exc_info=True)
+            self.fail(Problem(pairs[0].stem, f"{type(error).__name__}: {error}"))
+            return
+        seconds = (time.monotonic() - started) / len(pairs)
+        for pair, luma in zip(pairs, lumas, strict=True):
+            self._write(pair, luma, seconds)
 
-    def _run(self, pairs: list[Pair]) -> None:
-        job, started = self.job, time.monotonic()
+    def _fuse(self, pairs: list[Pair]) -> np.ndarray:
+        """Fused luma (B, H, W) of a batch."""
+        job = self.job
         if self.args.record:
             for pair in pairs:
                 self.writer.start_progress(pair)
-        ir, vi = to_tensor(pairs, "ir", job), to_tensor(pairs, "vi", job)
 
         def on_step(step: Step) -> None:
             self.bar.update(len(pairs))
@@ -240,15 +244,19 @@ class Runner:
                 for pair, luma in zip(pairs, full_range_luma(step.x_t)[:, 0].cpu().numpy(), strict=True):
                     self.writer.write_progress(pair, step.index, luma)
 
-        fused = fuse(
-            job.model, job.diffusion, job.diffusion_config.sampler, job.fusion_config, ir, vi, on_step
-        )
-        lumas = fused[:, 0].cpu().numpy()
-        seconds = (time.monotonic() - started) / len(pairs)
-        for pair, luma in zip(pairs, lumas, strict=True):
+        ir, vi = to_tensor(pairs, "ir", job), to_tensor(pairs, "vi", job)
+        sampler = job.diffusion_config.sampler
+        fused = fuse(job.model, job.diffusion, sampler, job.fusion_config, ir, vi, on_step)
+        return fused[:, 0].cpu().numpy()
+
+    def _write(self, pair: Pair, luma: np.ndarray, seconds: float) -> None:
+        try:
             files = [str(path) for path in self.writer.write(pair, luma)]
-            log.info(f"{pair.stem}: {seconds:.1f} s, {files[-1]}")
-            self.record.add(PairRecord(pair.stem, "done", seconds=round(seconds, 3), files=files))
+        except OSError as error:
+            self.fail(Problem(pair.stem, f"its result cannot be written: {error}"))
+            return
+        log.info(f"{pair.stem}: {seconds:.1f} s, {files[-1]}")
+        self.record.add(PairRecord(pair.stem, "done", seconds=round(seconds, 3), files=files))
 
 
 def run(job: Job, args: argparse.Namespace) -> int:
@@ -264,8 +272,7 @@ def run(job: Job, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         record.interrupted = True
     runner.bar.close()
-    with contextlib.suppress(OSError):  # a full disk must not swallow the summary
-        record.write()
+    record.save()
     folders = [args.save_dir / name for name in ("recon", "color", "progress")]
     print(record.summary([folder for folder in folders if folder.is_dir()]))  # noqa: T201
     return record.exit_status

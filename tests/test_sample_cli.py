@@ -21,6 +21,7 @@ from PIL import Image
 import sample
 from guided_diffusion.config import DiffusionConfig
 from tests.conftest import PriorFiles, make_pair
+from util import image_io, logger
 from util.image_io import read_png_text
 
 ROOT = Path(sample.__file__).parent
@@ -287,11 +288,52 @@ def test_a_failing_batch_falls_back_to_single_pairs(
 def test_a_write_that_fails_is_the_pairs_own_problem(
     work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    (work / "output/recon").mkdir(parents=True)
-    (work / "output/recon/b.png").mkdir()  # something that no file can replace
+    """In a batch too: the pairs before and after it in the batch are written once and counted once."""
+    (work / "output/recon/b.png").mkdir(parents=True)  # something that no file can replace
+    assert run("--batch_size", "3") == 1
+    assert [(p["stem"], p["status"]) for p in record(work)["pairs"]] == [
+        ("a", "done"),
+        ("b", "failed"),
+        ("c", "done"),
+    ]
+    assert "failed: b: its result cannot be written" in capsys.readouterr().out
+
+
+def test_a_disk_that_is_full_ends_with_the_summary(
+    work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    write, calls = logger.write_atomically, []
+
+    def full(path: Path, content: bytes) -> None:
+        calls.append(path)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(logger, "write_atomically", full)
+    monkeypatch.setattr(image_io, "write_atomically", full)
     assert run() == 1
+    captured = capsys.readouterr()
+    assert "0 fused, 0 skipped, 3 failed" in captured.out and "No space left" in captured.out
+    assert "run.json cannot be written" in captured.err
+
+
+def test_an_error_nobody_foresaw_still_costs_only_its_pair(
+    work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    fuse, calls = sample.fuse, []
+
+    def wrong(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyError("a bug")
+        return fuse(*args)
+
+    monkeypatch.setattr(sample, "fuse", wrong)
+    assert run() == 1
+    captured = capsys.readouterr()
+    assert "failed: b: KeyError: 'a bug'" in captured.out and "Traceback" in captured.err
     assert record(work)["counts"] == {"done": 2, "skipped": 0, "failed": 1}
-    assert "b.png" in capsys.readouterr().out
 
 
 def test_interruption_keeps_what_is_done(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch):

@@ -68,9 +68,16 @@ class RunRecord:
         self._clock = time.monotonic()
 
     def add(self, record: PairRecord) -> None:
-        """Note what became of a pair and write the record."""
+        """Note what became of a pair and save the record."""
         self.pairs.append(record)
-        self.write()
+        self.save()
+
+    def save(self) -> None:
+        """Write the file; if that fails (disk full), say so and go on, for the images matter more."""
+        try:
+            self.write()
+        except OSError as error:
+            logging.getLogger("ddfm").warning(f"{self.path} cannot be written: {error}")
 
     def of(self, status: Status) -> list[PairRecord]:
         """The pairs of one status, in the order in which they ended."""

@@ -60,7 +60,7 @@ def find_pairs(folder: Path) -> tuple[list[PairFiles], list[Problem]]:
     Files without partner and stems with two files are problems of their own. Raises InputError when a folder
     is missing or holds no image.
     """
-    sides = {side: _images(folder / side) for side in ("ir", "vi")}
+    sides = {side: images_by_stem(folder / side) for side in ("ir", "vi")}
     pairs: list[PairFiles] = []
     problems: list[Problem] = []
     for stem in sorted(set(sides["ir"]) | set(sides["vi"])):
@@ -81,11 +81,11 @@ def find_pairs(folder: Path) -> tuple[list[PairFiles], list[Problem]]:
     return pairs, problems
 
 
-def _images(folder: Path) -> dict[str, list[Path]]:
+def images_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The image files in a folder. Raises InputError when it is missing or holds none."""
     if not folder.is_dir():
         raise InputError(
-            f"{folder} is not a folder; pairs are files of the same name in the folders ir and vi "
-            f"of the input folder"
+            f"{folder} is not a folder; pairs are files of the same name in a folder ir and a folder vi"
         )
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):

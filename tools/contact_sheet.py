@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--input", type=Path, default=Path("input"), help="the pairs (default %(default)s)")
     parser.add_argument("--results", type=Path, default=Path("output"), help="of a run (default %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
-    parser.add_argument("--height", type=int, default=200, help="of a row in pixels (default %(default)s)")
+    parser.add_argument("--height", type=int, default=160, help="of a row in pixels (default %(default)s)")
     parser.add_argument("--stems", nargs="+", help="only these pairs (default: all that have a result)")
     args = parser.parse_args(argv)
     rows = []

@@ -20,19 +20,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from guided_diffusion import em
 from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig, from_mapping
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Step
 from guided_diffusion.nn import channels_last
-from guided_diffusion.script_util import model_from_config
+from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.ycbcr import full_range_luma
 from util.allocator import keep_freed_memory
 from util.checkpoint import PriorInfo, load_prior
 from util.cli import sample_parser
 from util.config_io import read_yaml
-from util.device import choose_device, device_label
+from util.device import PRECISIONS, choose_device, device_label
 from util.logger import PairRecord, RunRecord, get_logger
 from util.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
 from util.results import ResultWriter
@@ -41,7 +40,6 @@ from util.version import versions
 ROOT = Path(__file__).resolve().parent
 OFFICIAL_CONFIG = ROOT / "configs/model_config_imagenet.yaml"
 COMPACT_CONFIG = ROOT / "configs/model_config_compact.yaml"
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 log = logging.getLogger("ddfm")
 
@@ -87,10 +85,9 @@ def load_model(
     path: Path, config: ModelConfig, device: torch.device, precision: str
 ) -> tuple[UNetModel, PriorInfo]:
     """The prior with the weights of its checkpoint, ready on ``device``. Raises CheckpointError."""
-    with torch.device("meta"):  # it has no weights until those of the file are there
-        model = model_from_config(dataclasses.replace(config, use_fp16=False))
+    model = empty_model(config)
     info = load_prior(model, resolve(config.model_path), str(path))
-    model.convert_body(DTYPES[precision])
+    model.convert_body(PRECISIONS[precision])
     torch.backends.cudnn.allow_tf32 = False  # fp32 means float32, also in convolutions
     return channels_last(model.to(device)), info
 
@@ -101,7 +98,6 @@ def prepare(args: argparse.Namespace) -> Job:
     fusion_config: FusionConfig = read_config(FusionConfig, args.fusion_config)
     if args.seed is not None:
         fusion_config = dataclasses.replace(fusion_config, seed=args.seed)
-    em.check_settings(fusion_config.em)
     diffusion = GaussianDiffusion.from_config(diffusion_config)
     device = choose_device(args.device, args.gpu)
     pairs, problems = find_pairs(args.input)

@@ -9,7 +9,6 @@ The official architecture gets made-up weights: its checkpoint is not needed to 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import resource
 import statistics
@@ -25,7 +24,7 @@ from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig, 
 from guided_diffusion.fusion import fusion_steps
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.nn import channels_last
-from guided_diffusion.script_util import model_from_config
+from guided_diffusion.script_util import empty_model
 from tools.rule_weights import rule_state_dict
 from util.allocator import keep_freed_memory
 from util.config_io import read_yaml
@@ -41,8 +40,7 @@ def measure(config_path: str, height: int, width: int, steps: int, device: torch
     """Median seconds of a step and of the network in it, and the peak memory of this process or the card."""
     keep_freed_memory()
     config = from_mapping(ModelConfig, read_yaml(config_path), config_path)
-    with torch.device("meta"):
-        model = model_from_config(dataclasses.replace(config, use_fp16=False))
+    model = empty_model(config)
     model.load_state_dict(rule_state_dict(model, 0), assign=True)
     model = channels_last(model.eval().requires_grad_(False).to(device))
     network: list[float] = []

@@ -72,6 +72,7 @@ class EMConfig:
     ``lamb`` and ``rho`` are the paper's psi and eta. ``cap`` bounds the weight of the second source by
     ``cap`` times that of the first (None: no bound). ``tv`` false drops the total variation term (Exp. II).
     ``phi``, a number, fixes the balance of the two sources and solves by ADMM (Exps. III and IV).
+    Raises ValueError, naming the key, for a value with which the updates are not defined.
     """
 
     variant: Literal["released", "paper"] = "released"
@@ -80,6 +81,16 @@ class EMConfig:
     cap: float | None = 2.0
     tv: bool = True
     phi: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lamb < math.inf:
+            raise ValueError(f"em.lamb is {self.lamb}, but must be 0 or more, and finite")
+        if not 0 < self.rho < math.inf:
+            raise ValueError(f"em.rho is {self.rho}, but must be more than 0, and finite")
+        if self.cap is not None and not self.cap > 0:
+            raise ValueError(f"em.cap is {self.cap}, but must be more than 0, or null for no bound")
+        if self.phi is not None and not 0 <= self.phi < math.inf:
+            raise ValueError(f"em.phi is {self.phi}, but must be 0 or more, or null to infer the balance")
 
 
 @dataclass(frozen=True)
@@ -131,10 +142,8 @@ def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T
     values = {key: _check(value, hints[key], source, f"{prefix}{key}") for key, value in data.items()}
     try:
         return cls(**values)
-    except ConfigError:
-        raise
     except ValueError as error:
-        raise ConfigError(f"{source}: {prefix}{error}") from error
+        raise ConfigError(f"{source}: {error}") from error
 
 
 def _check(value: object, hint: Any, source: str, key: str) -> object:

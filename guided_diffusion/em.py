@@ -24,7 +24,6 @@ All functions are pure, work on float32 and per image: a batch gives what its me
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -65,12 +64,11 @@ State = EMState | ADMMState
 
 
 def prepare(config: EMConfig, i: Tensor, v: Tensor) -> EMProblem:
-    """Check the settings and the sources, and compute once what every step needs.
+    """Check the sources, and compute once what every step needs.
 
     i, v: (B, 1, H, W) luma in [-1, 1] on one device, any floating type; computed with in float32.
-    Raises ValueError for settings out of range or sources that do not fit.
+    Raises ValueError for sources that do not fit.
     """
-    check_settings(config)
     if i.shape != v.shape or i.ndim != 4 or i.shape[1] != 1 or min(i.shape[2:]) < 2:
         raise ValueError(
             "the sources must both be (B, 1, H, W) with H and W at least 2, "
@@ -223,15 +221,3 @@ def _float32(image: Tensor) -> Tensor:
     if not image.is_floating_point():
         raise ValueError(f"expected luma in [-1, 1] of a floating type, got {image.dtype}")
     return image.float()
-
-
-def check_settings(config: EMConfig) -> None:
-    """Raise ValueError, naming the key, for a setting with which the updates are not defined."""
-    if not 0 <= config.lamb < math.inf:
-        raise ValueError(f"em.lamb is {config.lamb}, but must be 0 or more, and finite")
-    if not 0 < config.rho < math.inf:
-        raise ValueError(f"em.rho is {config.rho}, but must be more than 0, and finite")
-    if config.cap is not None and not config.cap > 0:
-        raise ValueError(f"em.cap is {config.cap}, but must be more than 0, or null for no bound")
-    if config.phi is not None and not 0 <= config.phi < math.inf:
-        raise ValueError(f"em.phi is {config.phi}, but must be 0 or more, or null to infer the balance")

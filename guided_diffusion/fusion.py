@@ -22,7 +22,7 @@ StepCallback = Callable[[Step], None]
 class Rectifier:
     """The hook of the sampler: keeps the EM state of a batch of pairs from step to step.
 
-    ``ir``, ``vi``: (B, 1, H, W) luma in [-1, 1]. Raises ValueError for EM settings out of range.
+    ``ir``, ``vi``: (B, 1, H, W) luma in [-1, 1]. Raises ValueError for sources that do not fit.
     """
 
     def __init__(self, config: EMConfig, ir: Tensor, vi: Tensor) -> None:

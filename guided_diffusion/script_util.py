@@ -76,6 +76,15 @@ def model_from_config(config: ModelConfig) -> UNetModel:
     return create_model(**keys)
 
 
+def empty_model(config: ModelConfig) -> UNetModel:
+    """The float32 network of a configuration on the meta device: without any weights until some are loaded.
+
+    Load with ``load_state_dict(state, assign=True)``; ``use_fp16`` is left to the caller, for after that.
+    """
+    with torch.device("meta"):
+        return model_from_config(dataclasses.replace(config, use_fp16=False))
+
+
 def _channel_mult(text: str, image_size: int) -> tuple[float, ...]:
     if not text:
         if image_size not in DEFAULT_CHANNEL_MULT:

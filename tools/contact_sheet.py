@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from util.image_io import write_png
+from util.image_io import decode_rgb, write_png
 from util.pairs import find_pairs
 
 GAP = 6
@@ -22,8 +22,7 @@ def row(paths: list[Path], height: int) -> Image.Image:
     """The images side by side, each scaled to ``height``, on white."""
     images = []
     for path in paths:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
+        image = Image.fromarray(decode_rgb(path.read_bytes(), str(path)))
         size = (round(image.width * height / image.height), height)
         images.append(image.resize(size, Image.Resampling.LANCZOS))
     sheet = Image.new("RGB", (sum(i.width + GAP for i in images) - GAP, height), "white")

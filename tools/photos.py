@@ -12,9 +12,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from util.image_io import ImageError, decode_rgb
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+from util.image_io import SUFFIXES, ImageError, decode_rgb
 
 
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:

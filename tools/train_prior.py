@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from guided_diffusion.config import ConfigError, DiffusionConfig, ModelConfig, from_mapping
+from guided_diffusion.config import DiffusionConfig, ModelConfig, from_mapping
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.losses import training_losses
 from guided_diffusion.nn import channels_last, update_ema
@@ -37,6 +37,7 @@ from tools.photos import center_crop, load_photos, random_crop, to_batch
 from util.allocator import keep_freed_memory
 from util.checkpoint import read_state_dict
 from util.config_io import read_yaml
+from util.device import choose_device, device_label
 
 VAL_SIGMAS = (10, 25, 50, 100)  # of 255, as denoising papers count
 
@@ -256,8 +257,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16: autocast (default %(default)s)")
     add(
         "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="default: CUDA if there is one",
+        default="auto",
+        help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)",
     )
     add("--val_every", type=int, default=400, help="steps between validations (default %(default)s)")
     add("--save_every", type=int, default=200, help="steps between saved states (default %(default)s)")
@@ -276,16 +277,17 @@ def main(argv: list[str] | None = None) -> int:
         names = [f.name for f in dataclasses.fields(Recipe) if f.name not in ("model", "diffusion")]
         recipe = Recipe(**{name: getattr(args, name) for name in names}, model=model, diffusion=diffusion)
         args.run_dir.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(recipe, args.run_dir, torch.device(args.device), args.init)
+        device = choose_device(args.device, None)
+        trainer = Trainer(recipe, args.run_dir, device, args.init)
         resumed = trainer.resume()
         photos = load_photos(args.data, min_side=recipe.crop, limit=args.limit)
         held_out = load_photos(args.val, min_side=128, limit=args.val_images)
-    except (ConfigError, ValueError) as error:
+    except ValueError as error:
         sys.exit(f"train_prior: {error}")
-    val = to_batch([center_crop(photo, 128) for photo in held_out]).to(args.device)
+    val = to_batch([center_crop(photo, 128) for photo in held_out]).to(device)
     parameters = sum(p.numel() for p in trainer.model.parameters())
     print(
-        f"{parameters:,} parameters, {len(photos)} photographs, {args.device} {args.precision}, "
+        f"{parameters:,} parameters, {len(photos)} photographs, {device_label(device)} {args.precision}, "
         f"{os.cpu_count()} cores; {'resumed at' if resumed else 'starting at'} step {trainer.step}"
     )
     if not train(trainer, photos, val, args):

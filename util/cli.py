@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from util.device import PRECISIONS
 from util.version import __version__
-
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 _EPILOG = """\
 exit status: 0 all pairs are fused; 1 some failed, the others are done; 2 nothing was started;

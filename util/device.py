@@ -1,10 +1,13 @@
-"""Choosing the device that a run uses."""
+"""Choosing the device and the precision that a run uses."""
 
 from __future__ import annotations
 
 import logging
 
 import torch
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What ``--precision`` may name, beside auto."""
 
 log = logging.getLogger("ddfm")
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from util.allocator import keep_freed_memory
-from util.image_io import ImageError, read_image
+from util.image_io import read_image
 from util.metrics import Protocol, evaluate
 from util.pairs import Problem, fitted_size, images_by_stem
 
@@ -124,7 +124,7 @@ def evaluate_triple(triple: Triple, metrics: Sequence[str], protocol: Protocol) 
             )
         height, width = fused.size
         return evaluate(fused.luma, ir.luma[:height, :width], vi.luma[:height, :width], metrics, protocol)
-    except (ImageError, ValueError) as error:
+    except ValueError as error:
         return Problem(triple.stem, str(error))
 
 

@@ -94,6 +94,7 @@ class Image:
 
 
 def edge_angle(image: Image, quirks: bool) -> Array:
+    """Angle of the gradient in radians, from -pi/2 to pi/2; ``quirks`` as in :func:`util.metrics.qabf`."""
     horizontal, vertical = image.sobel
     with np.errstate(divide="ignore", invalid="ignore"):
         angle = np.arctan(vertical / horizontal)

@@ -121,6 +121,7 @@ def test_photos_from_folders_and_archives_are_the_same(tmp_path: Path, photos: P
     assert len(from_folder) == 20  # neither the note nor the broken file
     assert sorted(p.tobytes() for p in from_folder) == sorted(p.tobytes() for p in from_archive)
     assert len(load_photos([photos], 32, limit=3)) == 3
+    assert len(load_photos([photos, archive], 32, limit=3)) == 3
     with pytest.raises(ValueError, match="no photograph of at least 500"):
         load_photos([photos], 500)
     with pytest.raises(ValueError, match="does not exist"):

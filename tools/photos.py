@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -41,17 +42,17 @@ def load_photos(sources: Sequence[Path], min_side: int, limit: int | None = None
     for source in sources:
         if not source.exists():
             raise ValueError(f"{source} does not exist: give folders or tar archives of photographs")
-        for name, content in _files(source):
-            try:
-                photo = decode_rgb(content, name)
-            except ImageError as error:
-                tqdm.write(f"left out: {error}")
-                continue
-            if min(photo.shape[:2]) >= min_side:
-                photos.append(photo)
-                bar.update()
-            if limit is not None and len(photos) >= limit:
-                break
+    for name, content in itertools.chain.from_iterable(map(_files, sources)):
+        if limit is not None and len(photos) >= limit:
+            break
+        try:
+            photo = decode_rgb(content, name)
+        except ImageError as error:
+            tqdm.write(f"left out: {error}")
+            continue
+        if min(photo.shape[:2]) >= min_side:
+            photos.append(photo)
+            bar.update()
     bar.close()
     if not photos:
         raise ValueError(

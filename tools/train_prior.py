@@ -53,6 +53,7 @@ class Recipe:
     warmup: int
     weight_decay: float
     ema: float
+    timesteps: str
     seed: int
     model: ModelConfig
     diffusion: DiffusionConfig
@@ -66,14 +67,30 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.lr * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+def draw_timesteps(rng: np.random.Generator, recipe: Recipe, alphas_cumprod: np.ndarray) -> np.ndarray:
+    """Timesteps (B,) int64 to train on: uniform, or where images are made rather than mere noise.
+
+    ``edm``: ln sigma ~ N(-1.2, 1.2^2) for sigma the noise at unit signal, images in [-1, 1] (Karras et al.,
+    "Elucidating the Design Space of Diffusion-Based Generative Models", 2022, table 1); every fourth one stays
+    uniform, because that density all but leaves out the noisiest half of a linear schedule.
+    """
+    uniform = rng.integers(0, len(alphas_cumprod), recipe.batch_size)
+    if recipe.timesteps == "uniform":
+        return uniform
+    log_sigmas = 0.5 * np.log((1.0 - alphas_cumprod) / alphas_cumprod)
+    drawn = np.searchsorted(log_sigmas, rng.normal(-1.2, 1.2, recipe.batch_size))
+    keep_uniform = np.arange(recipe.batch_size) % 4 == 0
+    return np.where(keep_uniform, uniform, drawn.clip(max=len(alphas_cumprod) - 1))
+
+
 def make_batch(
-    photos: list[np.ndarray], recipe: Recipe, step: int, num_timesteps: int
+    photos: list[np.ndarray], recipe: Recipe, step: int, alphas_cumprod: np.ndarray
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Images (B, 3, crop, crop), timesteps (B,) and noise of one step; a function of seed and step alone."""
     rng = np.random.default_rng([recipe.seed, step])
     chosen = rng.integers(0, len(photos), recipe.batch_size)
     x = to_batch([random_crop(photos[index], recipe.crop, rng) for index in chosen])
-    t = torch.from_numpy(rng.integers(0, num_timesteps, recipe.batch_size))
+    t = torch.from_numpy(draw_timesteps(rng, recipe, alphas_cumprod))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     return x, t, torch.randn(x.shape, generator=generator)
 
@@ -205,7 +222,7 @@ def train(trainer: Trainer, photos: list[np.ndarray], val: Tensor, args: argpars
     with bar, _stop_signals() as stop:
         while trainer.step < recipe.steps and not stop:
             x, t, noise = (
-                part.to(device) for part in make_batch(photos, recipe, trainer.step, diffusion.num_timesteps)
+                part.to(device) for part in make_batch(photos, recipe, trainer.step, diffusion.alphas_cumprod)
             )
             with autocast:
                 losses = training_losses(trainer.model, diffusion, x, t, noise)
@@ -253,6 +270,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--warmup", type=int, default=200, help="steps of linear warm-up (default %(default)s)")
     add("--weight_decay", type=float, default=0.0, help="of AdamW (default %(default)s)")
     add("--ema", type=float, default=0.999, help="decay of the moving average (default %(default)s)")
+    add(
+        "--timesteps",
+        choices=["uniform", "edm"],
+        default="uniform",
+        help="uniform, or three of four from EDM's density of noise levels (default %(default)s)",
+    )
     add("--seed", type=int, default=0, help="decides weights, crops, timesteps, noise (default %(default)s)")
     add("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16: autocast (default %(default)s)")
     add(

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig, from_mapping
-from guided_diffusion.fusion import fuse
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Step
+from guided_diffusion.fusion import fuse, step_count
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.nn import channels_last
+from guided_diffusion.samplers import Step
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.ycbcr import full_range_luma
@@ -126,7 +127,7 @@ def prepare(args: argparse.Namespace) -> Job:
         log.info("no prior (prior: false): EM iterations alone")
     log.info(
         f"{device_label(device)}, {precision}, seed {fusion_config.seed}, {diffusion_config.sampler} with "
-        f"{diffusion.num_timesteps} of {diffusion_config.steps} steps, EM {fusion_config.em.variant}, "
+        f"{step_count(diffusion, fusion_config)} of {diffusion_config.steps} steps, EM {fusion_config.em.variant}, "
         f"fit {fusion_config.fit}"
     )
     description = {
@@ -197,7 +198,7 @@ def run(job: Job, args: argparse.Namespace) -> int:
         ) from error
     config = job.fusion_config
     options = RunOptions(
-        steps=job.diffusion.num_timesteps,
+        steps=step_count(job.diffusion, config),
         fit=config.fit,
         ir_range=as_range(config.ir_range),
         vi_range=as_range(config.vi_range),

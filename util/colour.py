@@ -102,7 +102,8 @@ def _turn(y: Plane, rgb: Plane) -> np.ndarray:
             slope = np.clip(measured, *_SLOPES)
         turn, before = -error / slope, error
         angle += turn
-    return _round(y, _at_angle(y, chroma, angle))
+    # Channels within half a level of what they should be have a luma within half a level: it rounds to y.
+    return np.rint(_at_angle(y, chroma, angle)).T.astype(np.uint8)
 
 
 def _at_angle(y: Plane, chroma: Plane, angle: Plane) -> Plane:
@@ -113,10 +114,3 @@ def _at_angle(y: Plane, chroma: Plane, angle: Plane) -> Plane:
     room = np.where(direction > 0, 255 - y, y) / np.maximum(np.abs(direction), np.float32(1e-6))
     reach = np.minimum(chroma, room.min(axis=0))
     return np.clip(y + reach * direction, 0, 255)  # the edge is met but for rounding errors
-
-
-def _round(y: Plane, rgb: Plane) -> np.ndarray:
-    """(3, N) -> (N, 3) uint8, green last and such that the luma comes out within 0.3 of ``y``."""
-    red, blue = np.rint(rgb[0]), np.rint(rgb[2])
-    green = (y - np.float32(_RED) * red - np.float32(_BLUE) * blue) / np.float32(_GREEN)
-    return np.stack([red, np.clip(np.rint(green), 0, 255), blue], axis=-1).astype(np.uint8)

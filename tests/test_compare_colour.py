@@ -121,6 +121,11 @@ def test_files_that_do_not_fit_are_named(folders: Path, capsys: pytest.CaptureFi
     assert "b.png is (40, 40), but its sources are (64, 96)" in capsys.readouterr().err
 
 
+def test_picture_that_cannot_be_written(folders: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(folders, "--out", str(folders / "ir/a.png/c.png")) == 1
+    assert "c.png cannot be written" in capsys.readouterr().err
+
+
 def test_nothing_to_compare(folders: Path, capsys: pytest.CaptureFixture[str]):
     assert run(folders, "--color", "ir") == 2
     assert "no pair has a source in colour" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from tools.contact_sheet import row, stack
 from util.colour import ColourMethod, ColourMode, colour_source, colourise
 from util.evaluation import Triple, find_triples
 from util.image_io import read_image, write_png
-from util.pairs import Pair, PairFiles, fitted_size, load_pair
+from util.pairs import PairFiles, fitted_size, load_pair
 
 METHODS: tuple[ColourMethod, ...] = get_args(ColourMethod)
 
@@ -31,7 +31,7 @@ def load(triple: Triple, mode: ColourMode) -> tuple[np.ndarray, np.ndarray] | No
     Raises ValueError, naming the file, for one that cannot be used or does not fit.
     """
     fused = read_image(triple.fused)
-    pair: Pair = load_pair(PairFiles(triple.stem, triple.ir, triple.vi))
+    pair = load_pair(PairFiles(triple.stem, triple.ir, triple.vi))
     if fused.size not in (pair.size, fitted_size(pair.size, "crop")):
         raise ValueError(
             f"{triple.fused} is {fused.size}, but its sources are {pair.size}: it is not of them"
@@ -90,7 +90,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 all compared; 1 some files are unusable; 2 nothing to compare."""
+    """Exit status: 0 all compared; 1 some files are unusable or the picture is; 2 nothing to compare."""
     args = parse_args(argv)
     try:
         triples, problems = find_triples(args.fused, args.ir, args.vi)
@@ -119,7 +119,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     print(table(scores))
     if rows:
-        write_png(args.out, stack(rows))
+        try:
+            write_png(args.out, stack(rows))
+        except OSError as error:
+            print(f"compare_colour: {args.out} cannot be written: {error}", file=sys.stderr)
+            return 1
         print(f"wrote {args.out}")
     return 1 if reasons else 0
 

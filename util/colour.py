@@ -94,9 +94,8 @@ def _turn(y: Plane, rgb: Plane) -> np.ndarray:
     for index in range(_TURNS):
         _, a_now, b_now = oklab(_at_angle(y, chroma, angle))
         # the sine of the hue difference, which is quicker than the angle and as good
-        error = (
-            (a * b_now - b * a_now) / np.hypot(a, b) / np.maximum(np.hypot(a_now, b_now), np.float32(1e-9))
-        )
+        lengths = np.hypot(a, b) * np.hypot(a_now, b_now)
+        error = (a * b_now - b * a_now) / np.maximum(lengths, np.float32(1e-12))
         if index:
             measured = np.divide(error - before, turn, out=np.ones_like(turn), where=np.abs(turn) > 1e-4)
             slope = np.clip(measured, *_SLOPES)

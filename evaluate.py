@@ -12,7 +12,7 @@ from typing import get_args
 
 from util.evaluate_cli import PAPER_METRICS, evaluate_parser
 from util.evaluation import Result, evaluate_all, find_triples
-from util.image_io import write_atomically
+from util.files import write_atomically
 from util.logger import get_logger
 from util.metrics import METRICS
 from util.published import read_published

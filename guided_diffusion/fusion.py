@@ -5,7 +5,7 @@ Zhao et al., "DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion" (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from guided_diffusion import em
 from guided_diffusion.config import EMConfig, FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Step, sample_loop
+from guided_diffusion.noise import PairNoise, Size
 from guided_diffusion.ycbcr import full_range_luma, rgb_to_ycbcr, ycbcr_to_rgb
 
 StepCallback = Callable[[Step], None]
@@ -48,16 +49,6 @@ class Rectifier:
         return pred_xstart + (self.rectify_luma(f) - f)
 
 
-def pair_generators(count: int, seed: int, device: torch.device) -> list[torch.Generator]:
-    """One generator per pair, all with the same seed, so that a pair's noise does not depend on its company."""
-    return [torch.Generator(device=device).manual_seed(seed) for _ in range(count)]
-
-
-def _draw(shape: torch.Size, generators: list[torch.Generator], device: torch.device) -> Tensor:
-    rows = [torch.randn((1, *shape[1:]), generator=generator, device=device) for generator in generators]
-    return torch.cat(rows)
-
-
 def fusion_steps(
     model: Model | None,
     diffusion: GaussianDiffusion,
@@ -65,27 +56,22 @@ def fusion_steps(
     config: FusionConfig,
     ir: Tensor,
     vi: Tensor,
+    cores: Sequence[Size] | None = None,
 ) -> Iterator[Step]:
     """Fuse a batch of pairs of one size, yielding every step; the last ``x_t`` is the fused image.
 
     ``ir``, ``vi``: (B, 1, H, W) luma in [-1, 1] on the device of the model, H and W fitting the model. With
     ``config.prior`` false, ``model`` is not used (it may be None) and the steps hold one-channel images.
+    ``cores``: for padded pairs, the size to which each would be cropped, see :class:`PairNoise`.
     """
     if not config.prior:
         return em_alone_steps(diffusion, config, ir, vi)
     if model is None:
         raise ValueError("fusing with prior: true needs a model")
-    generators = pair_generators(len(ir), config.seed, ir.device)
-    x_T = _draw(torch.Size((len(ir), 3, *ir.shape[2:])), generators, ir.device)
-    return sample_loop(
-        sampler,
-        model,
-        diffusion,
-        x_T,
-        eta=config.eta,
-        hook=Rectifier(config.em, ir, vi),
-        noise=lambda like: _draw(like.shape, generators, like.device),
-    )
+    noise = PairNoise(len(ir), config.seed, ir.device, cores)
+    x_T = noise.draw(torch.Size((len(ir), 3, *ir.shape[2:])))
+    hook = Rectifier(config.em, ir, vi)
+    return sample_loop(sampler, model, diffusion, x_T, eta=config.eta, hook=hook, noise=noise)
 
 
 def em_alone_steps(
@@ -108,6 +94,7 @@ def fuse(
     ir: Tensor,
     vi: Tensor,
     on_step: StepCallback | None = None,
+    cores: Sequence[Size] | None = None,
 ) -> Tensor:
     """The fused luma (B, 1, H, W) of a batch of pairs; parameters as in :func:`fusion_steps`.
 
@@ -115,7 +102,7 @@ def fuse(
     Raises FloatingPointError when the result is not finite.
     """
     x_t = ir
-    for step in fusion_steps(model, diffusion, sampler, config, ir, vi):
+    for step in fusion_steps(model, diffusion, sampler, config, ir, vi, cores):
         x_t = step.x_t
         if on_step is not None:
             on_step(step)

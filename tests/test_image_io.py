@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from util import image_io
+from util import files
+from util.files import write_atomically
 from util.image_io import (
     ImageError,
     grey_from_rgb,
@@ -19,7 +20,6 @@ from util.image_io import (
     read_png_text,
     round_to_uint8,
     stretch,
-    write_atomically,
     write_png,
 )
 
@@ -87,10 +87,10 @@ def test_sixteen_bits_are_spread_over_eight(tmp_path: Path):
 @pytest.mark.parametrize(
     "content, word",
     [
-        (b"", "not a readable image"),
+        (b"", "the file is empty"),
         (b"hello", "not a readable image"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 20, "not a readable image"),
-        (None, "cannot be read"),
+        (None, "cannot be read .No such file"),
     ],
 )
 def test_unusable_files_are_named(tmp_path: Path, content: bytes | None, word: str):
@@ -153,7 +153,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(image_io.Path, "replace", full_disk)
+    monkeypatch.setattr(files.Path, "replace", full_disk)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

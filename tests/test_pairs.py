@@ -33,7 +33,7 @@ def touch(folder: Path, *names: str) -> None:
 def test_pairs_match_by_stem_in_order(tmp_path: Path):
     touch(tmp_path, "ir/b.png", "vi/b.JPG", "ir/a.tif", "vi/a.png")
     touch(tmp_path, "ir/.DS_Store", "ir/.hidden.png", "vi/notes.txt")
-    pairs, problems = find_pairs(tmp_path)
+    pairs, problems = find_pairs(tmp_path / "ir", tmp_path / "vi")
     assert [(p.stem, p.ir.name, p.vi.name) for p in pairs] == [
         ("a", "a.tif", "a.png"),
         ("b", "b.png", "b.JPG"),
@@ -52,7 +52,7 @@ def test_partners_missing_and_stems_twice_are_problems_of_their_own(tmp_path: Pa
         "ir/two.jpg",
         "vi/two.png",
     )
-    pairs, problems = find_pairs(tmp_path)
+    pairs, problems = find_pairs(tmp_path / "ir", tmp_path / "vi")
     assert [p.stem for p in pairs] == ["a"]
     reasons = {p.stem: p.reason for p in problems}
     assert set(reasons) == {"lone", "other", "two"}
@@ -63,17 +63,17 @@ def test_partners_missing_and_stems_twice_are_problems_of_their_own(tmp_path: Pa
 
 def test_folders_missing_or_empty(tmp_path: Path):
     with pytest.raises(InputError, match="ir is not a folder"):
-        find_pairs(tmp_path)
+        find_pairs(tmp_path / "ir", tmp_path / "vi")
     touch(tmp_path, "ir/a.png")
     (tmp_path / "vi").mkdir()
     with pytest.raises(InputError, match="vi holds no image"):
-        find_pairs(tmp_path)
+        find_pairs(tmp_path / "ir", tmp_path / "vi")
 
 
 def test_sizes_that_differ_or_are_too_small(tmp_path: Path):
     make_pair(tmp_path, "a", (64, 80))
     make_pair(tmp_path, "small", (31, 64))
-    Image.new("L", (80, 60)).save(tmp_path / "vi/a.png")
+    Image.linear_gradient("L").resize((80, 60)).save(tmp_path / "vi/a.png")
     with pytest.raises(PairError, match=r"80x64 and .*80x60; register"):
         load_pair(PairFiles("a", tmp_path / "ir/a.png", tmp_path / "vi/a.png"))
     with pytest.raises(PairError, match="smallest side possible is 32"):

@@ -46,6 +46,7 @@ class TableRuns:
     results: dict[tuple[str, Path], Result | None] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
+    incomplete: bool = False
 
     def table(self, published: PublishedTable, configs: Sequence[Path]) -> Table:
         """The table with a row for each fusion configuration under those published. Raises KeyboardInterrupt."""
@@ -83,7 +84,7 @@ class TableRuns:
         """0 when all that could be found was measured, 1 when pairs or runs failed, 2 when nothing was measured."""
         if not self.finished:
             return 2
-        failed = len(self.finished) < len(self.results)
+        failed = self.incomplete or len(self.finished) < len(self.results)
         return 1 if failed or any(result.evaluation.problems for result in self.finished) else 0
 
     def _count(self, name: str) -> int:
@@ -120,6 +121,7 @@ class TableRuns:
         if status not in (0, 1):
             log.error(f"{dataset.name}, {config.stem}: nothing was fused")
             return None
+        self.incomplete |= status == 1
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         triples, problems = _triples(run, dataset)
         evaluation = evaluate_all(triples, problems, settings.metrics, settings.protocol, settings.workers)

@@ -66,6 +66,7 @@ def radar_svg(block: Block, metrics: Sequence[str]) -> str | None:
     figure = radar(block, metrics)
     if figure is None:
         return None
+    figure.axes[0].set_title("")  # the page has it beside
     stream = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": block.dataset}):
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -93,13 +94,13 @@ def write_panels(
     """``panel_DATASET_STEM.png`` with sources, every result, and the same crop of each below; returns the files.
 
     ``stems``: the pairs that are meant, or None for the first ``count`` of every data set. Raises ValueError
-    when none of the results has one of the stems.
+    when none of them is there or the box does not lie in an image.
     """
-    paths = []
-    for dataset, of_set in by_dataset(results).items():
-        for stem in choose_stems(of_set, stems)[:count] if stems is None else choose_stems(of_set, stems):
+    paths, of_set = [], by_dataset(results)
+    for dataset, chosen in choose_stems(results, stems, count).items():
+        for stem in chosen:
             paths.append(folder / f"panel_{dataset}_{stem}.png")
-            _write(paths[-1], panel(of_set, stem, box))
+            _write(paths[-1], panel(of_set[dataset], stem, box))
     return paths
 
 

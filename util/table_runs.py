@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from util.evaluation import Evaluation, Result, Triple, evaluate_all
-from util.layouts import Dataset, find_named
+from util.layouts import TABLE_DATASETS, Dataset, MissingDataset, find_named
 from util.metrics import Protocol
 from util.pairs import InputError, Problem, images_by_stem
 from util.published import PublishedTable
@@ -98,9 +98,11 @@ class TableRuns:
             dataset = find_named(name, self.settings.data)
         except InputError as error:
             log.warning(error)
-            self.missing[name] = str(error)
+            fault = "is not there" if isinstance(error, MissingDataset) else "is there several times"
+            self.missing[name] = f"{name} {fault}; see {TABLE_DATASETS[name].home}"
             return []
-        self.choices[name] = f"{name}: {dataset.note}" if dataset.note else ""
+        note = dataset.note.replace(f"{self.settings.data}/", "")  # tables should not tell where things lie
+        self.choices[name] = f"{name}: {note}" if note else ""
         for config in configs:
             if (name, config) not in self.results:
                 self.results[name, config] = self._make(dataset, config)

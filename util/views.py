@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from util.evaluation import Result, Triple
 from util.image_io import SourceImage
@@ -31,10 +30,13 @@ def contrast_box(a: np.ndarray, b: np.ndarray, share: float = 0.22) -> Box:
 def _deviation(image: np.ndarray, h: int, w: int) -> np.ndarray:
     """Standard deviation in the window (h, w) whose top left corner is at each place where it fits."""
     values = image.astype(np.float64)
-    mean = uniform_filter(values, (h, w))
-    variance = np.maximum(uniform_filter(values**2, (h, w)) - mean**2, 0.0)
-    top, left = h // 2, w // 2
-    return np.sqrt(variance)[top : top + image.shape[0] - h + 1, left : left + image.shape[1] - w + 1]
+    mean, square = (_window_sums(power, h, w) / (h * w) for power in (values, values**2))
+    return np.sqrt(np.maximum(square - mean**2, 0.0))
+
+
+def _window_sums(values: np.ndarray, h: int, w: int) -> np.ndarray:
+    integral = np.pad(values, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    return integral[h:, w:] - integral[:-h, w:] - integral[h:, :-w] + integral[:-h, :-w]
 
 
 def check_box(box: Box, size: tuple[int, int], name: str) -> Box:
@@ -54,15 +56,21 @@ def by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
     }
 
 
-def choose_stems(results: Sequence[Result], stems: Sequence[str] | None) -> list[str]:
-    """The stems that are asked for and there, in the order of the files. Raises ValueError when none is."""
-    there = list(dict.fromkeys(triple.stem for result in results for triple in result.triples))
-    chosen = [stem for stem in there if stems is None or stem in stems]
-    if not chosen:
-        raise ValueError(
-            f"{results[0].dataset} has no image called {', '.join(stems or [])}; "
-            f"there are {', '.join(there[:20])}"
-        )
+def choose_stems(results: Sequence[Result], stems: Sequence[str] | None, count: int) -> dict[str, list[str]]:
+    """The pairs of every data set that are asked for and there or, by default, its first ``count``.
+
+    Raises ValueError when ``stems`` are given and none of them is there.
+    """
+    there = {
+        name: list(dict.fromkeys(triple.stem for result in of_set for triple in result.triples))
+        for name, of_set in by_dataset(results).items()
+    }
+    if stems is None:
+        return {name: known[:count] for name, known in there.items()}
+    chosen = {name: [stem for stem in known if stem in stems] for name, known in there.items()}
+    if not any(chosen.values()):
+        names = ", ".join(stem for known in there.values() for stem in known[:10])
+        raise ValueError(f"--stems {','.join(stems)}: there is no such image; there are {names}")
     return chosen
 
 

@@ -11,6 +11,7 @@ import unicodedata
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -35,7 +36,7 @@ def good_pair(folder: Path, stem: str = "x") -> None:
         Image.fromarray(scene(seed=number)).save(folder / side / f"{stem}.png")
 
 
-def vi_as(name: str, channels: int = 3, mode: str = "", **options: object) -> Maker:
+def vi_as(name: str, channels: int = 3, mode: str = "", **options: Any) -> Maker:
     """The visible image saved by Pillow under another name, mode or with options."""
 
     def make(folder: Path) -> None:
@@ -48,7 +49,7 @@ def vi_as(name: str, channels: int = 3, mode: str = "", **options: object) -> Ma
     return make
 
 
-def ir_values(values: np.ndarray, name: str = "x.tif", **options: object) -> Maker:
+def ir_values(values: np.ndarray, name: str = "x.tif", **options: Any) -> Maker:
     """The infrared image from an array of any type."""
 
     def make(folder: Path) -> None:
@@ -77,7 +78,7 @@ def truncated(suffix: str) -> Maker:
     return make
 
 
-def frames(name: str, **options: object) -> Maker:
+def frames(name: str, **options: Any) -> Maker:
     """An animation, or a file of two pages, in place of the infrared image."""
 
     def make(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,39 @@ def test_partners_missing_and_stems_twice_are_problems_of_their_own(tmp_path: Pa
     assert "ir/lone.png has no partner" in reasons["lone"] and "vi holds no image" in reasons["lone"]
     assert "vi/other.png has no partner" in reasons["other"]
     assert "two.jpg" in reasons["two"] and "two.png" in reasons["two"]
+
+
+names = st.sampled_from(["a", "b", "B", "c.d", "e f", "ü", "u\u0308"])
+suffixes = st.sampled_from([".png", ".PNG", ".jpg", ".tiff", ".txt"])
+listing = st.sets(st.tuples(names, suffixes), min_size=1, max_size=8)
+
+
+@given(listing, listing)
+def test_every_image_is_in_a_pair_or_in_a_problem(ir: set[tuple[str, str]], vi: set[tuple[str, str]]):
+    """Nothing is dropped without a word, nothing is taken twice, and only what has one partner is a pair."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for side, files in (("ir", ir), ("vi", vi)):
+            touch(root, *(f"{side}/{stem}{suffix}" for stem, suffix in files))
+        images = [
+            [
+                unicodedata.normalize("NFC", p.stem)
+                for p in sorted((root / side).iterdir())
+                if p.suffix != ".txt"
+            ]
+            for side in ("ir", "vi")
+        ]
+        wanted = {stem for stem in images[0] if images[0].count(stem) == images[1].count(stem) == 1}
+        if not wanted:
+            with pytest.raises(InputError):
+                find_pairs(root / "ir", root / "vi")
+            return
+        pairs, problems = find_pairs(root / "ir", root / "vi")
+        assert [pair.stem for pair in pairs] == sorted(wanted)
+        assert {problem.stem for problem in problems} == {*images[0], *images[1]} - wanted
+        for pair in pairs:
+            assert pair.ir.parent.name == "ir" and pair.vi.parent.name == "vi"
+            assert {unicodedata.normalize("NFC", path.stem) for path in (pair.ir, pair.vi)} == {pair.stem}
 
 
 def test_folders_missing_or_empty(tmp_path: Path):

@@ -37,7 +37,7 @@ def radar(block: Block, metrics: Sequence[str]) -> Figure | None:
         return None
     angles = np.pi / 2 - np.arange(len(axes) + 1) * 2 * np.pi / len(axes)
     rim = np.stack([np.cos(angles), np.sin(angles)])
-    figure = Figure(figsize=(5.2, 5.0 + 0.21 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(4.4, 4.3 + 0.21 * len(rows)), layout="constrained")
     plot = figure.add_subplot()
     for level in (0.25, 0.5, 0.75, 1.0):
         plot.plot(*(rim * level), color=_INK, alpha=0.2, linewidth=0.7)

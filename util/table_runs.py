@@ -127,7 +127,7 @@ class TableRuns:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         triples, problems = _triples(run, dataset)
         evaluation = evaluate_all(triples, problems, settings.metrics, settings.protocol, settings.workers)
-        for problem in evaluation.problems:
+        for problem in evaluation.problems[len(problems) :]:  # sample.py has told the others
             log.error(f"{dataset.name}, {config.stem}, {problem.stem}: {problem.reason}")
         if not evaluation.images:
             return None

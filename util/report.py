@@ -128,7 +128,7 @@ def _dataset_section(name: str, results: Sequence[Result], stems: Sequence[str],
         choices = f'<fieldset class="methods"><legend>fused by</legend>{radios}</fieldset>'
     cards = "\n".join(_card(name, results, stem, max_side) for stem in stems)
     count = len(results[0].evaluation.images)
-    note = f"<p>The first {len(stems)} of {count} pairs.</p>" if len(stems) < count else ""
+    note = f"<p>{len(stems)} of {count} pairs are shown.</p>" if len(stems) < count else ""
     return (
         f'<section id="{_slug(name)}" class="dataset">\n<h2>{_text(name)}</h2>\n'
         f"{_image_table(name, results, set(stems))}\n{choices}{note}\n"

@@ -54,7 +54,7 @@ class ModelConfig:
 class DiffusionConfig:
     """Diffusion process and sampler (``diffusion_config.yaml``); keys and names as published."""
 
-    sampler: Literal["ddim", "ddpm"] = "ddim"
+    sampler: Literal["ddim", "ddpm", "dpmpp_2m"] = "ddim"
     steps: int = 1000
     noise_schedule: Literal["linear", "cosine"] = "linear"
     model_mean_type: Literal["epsilon", "start_x", "previous_x"] = "epsilon"
@@ -98,9 +98,11 @@ class FusionConfig:
     """How one pair is fused (``fusion_config.yaml``). Raises ValueError for a seed or eta out of range.
 
     ``prior`` false: EM alone (Exp. I). ``fit``: sizes are cropped, or padded and cut back. ``color``: the
-    source that gives the result its colour. ``eta``: noise added by ddim, as a share of what ddpm adds.
-    ``ir_range``, ``vi_range``: the two values of images of more than 8 bits that become black and white (None:
-    percentiles of each image).
+    source that gives the result its colour; ``color_method``: how, at constant OKLab hue inside the gamut or by
+    plain YCbCr substitution. ``eta``: noise added by ddim, as a share of what ddpm adds. ``warm_start``: begin at
+    the timestep nearest below it, from EM alone with noise added, instead of from noise. ``ir_range``,
+    ``vi_range``: the two values of images of more than 8 bits that become black and white (None: percentiles of
+    each image).
     """
 
     em: EMConfig = field(default_factory=EMConfig)
@@ -108,7 +110,9 @@ class FusionConfig:
     seed: int = 3407
     fit: Literal["crop", "pad"] = "crop"
     color: Literal["auto", "vi", "ir", "off"] = "auto"
+    color_method: Literal["oklab", "ycbcr"] = "oklab"
     eta: float = 0.0
+    warm_start: int | None = None
     ir_range: list[float] | None = None
     vi_range: list[float] | None = None
 
@@ -117,6 +121,10 @@ class FusionConfig:
             raise ValueError(f"seed is {self.seed}, but must be from 0 to 2^63 - 1")
         if not 0.0 <= self.eta <= 1.0:
             raise ValueError(f"eta is {self.eta}, but must be from 0 (no noise) to 1 (as much as ddpm)")
+        if self.warm_start is not None and self.warm_start < 1:
+            raise ValueError(
+                f"warm_start is {self.warm_start}, but must be a timestep of at least 1, or null"
+            )
         for key in ("ir_range", "vi_range"):
             values = getattr(self, key)
             if values is not None and not (len(values) == 2 and values[0] < values[1]):

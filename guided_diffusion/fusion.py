@@ -6,15 +6,15 @@ Zhao et al., "DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion" (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from guided_diffusion import em
 from guided_diffusion.config import EMConfig, FusionConfig
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Step, sample_loop
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
 from guided_diffusion.noise import PairNoise, Size
+from guided_diffusion.samplers import SamplerName, Step, sample_loop
 from guided_diffusion.ycbcr import full_range_luma, rgb_to_ycbcr, ycbcr_to_rgb
 
 StepCallback = Callable[[Step], None]
@@ -40,19 +40,25 @@ class Rectifier:
 
     def __call__(self, pred_xstart: Tensor, index: int) -> Tensor:
         """(B, 3, H, W) RGB estimate -> the estimate with its luma rectified and its chroma kept."""
+        return self._replace_luma(pred_xstart, self.rectify_luma)
+
+    def image_of(self, fused: Tensor) -> Tensor:
+        """The grey RGB image (B, 3, H, W) that a step whose rectified luma is ``fused`` would hand on."""
+        return self._replace_luma(fused.expand(-1, 3, -1, -1), lambda f: fused)
+
+    def _replace_luma(self, image: Tensor, new_luma: Callable[[Tensor], Tensor]) -> Tensor:
         if self.variant == "released":
             # Quirk: studio-range luma, although the sources span [-1, 1].
-            ycbcr = rgb_to_ycbcr(pred_xstart) / 255
-            fused = self.rectify_luma(ycbcr[:, :1])
-            return ycbcr_to_rgb(torch.cat([fused, ycbcr[:, 1:]], dim=1) * 255)
-        f = full_range_luma(pred_xstart)
-        return pred_xstart + (self.rectify_luma(f) - f)
+            ycbcr = rgb_to_ycbcr(image) / 255
+            return ycbcr_to_rgb(torch.cat([new_luma(ycbcr[:, :1]), ycbcr[:, 1:]], dim=1) * 255)
+        f = full_range_luma(image)
+        return image + (new_luma(f) - f)
 
 
 def fusion_steps(
     model: Model | None,
     diffusion: GaussianDiffusion,
-    sampler: Literal["ddim", "ddpm"],
+    sampler: SamplerName,
     config: FusionConfig,
     ir: Tensor,
     vi: Tensor,
@@ -69,9 +75,23 @@ def fusion_steps(
     if model is None:
         raise ValueError("fusing with prior: true needs a model")
     noise = PairNoise(len(ir), config.seed, ir.device, cores)
-    x_T = noise.draw(torch.Size((len(ir), 3, *ir.shape[2:])))
     hook = Rectifier(config.em, ir, vi)
-    return sample_loop(sampler, model, diffusion, x_T, eta=config.eta, hook=hook, noise=noise)
+    count = step_count(diffusion, config)
+    x_t = noise.draw(torch.Size((len(ir), 3, *ir.shape[2:])))
+    if config.warm_start is not None:
+        *_, first = em_alone_steps(diffusion, config, ir, vi)
+        x_t = diffusion.q_sample(hook.image_of(first.x_t), count - 1, x_t)
+    return sample_loop(sampler, model, diffusion, x_t, eta=config.eta, hook=hook, noise=noise, count=count)
+
+
+def step_count(diffusion: GaussianDiffusion, config: FusionConfig) -> int:
+    """How many steps a pair takes: all of the process, or those up to the timestep of a warm start.
+
+    Starting from a first guess with noise added is Chung et al., "Come-Closer-Diffuse-Faster" (CVPR 2022).
+    """
+    if config.warm_start is None or not config.prior:
+        return diffusion.num_timesteps
+    return int((diffusion.timestep_map <= config.warm_start).sum())  # timestep 0 is always among them
 
 
 def em_alone_steps(
@@ -89,7 +109,7 @@ def em_alone_steps(
 def fuse(
     model: Model | None,
     diffusion: GaussianDiffusion,
-    sampler: Literal["ddim", "ddpm"],
+    sampler: SamplerName,
     config: FusionConfig,
     ir: Tensor,
     vi: Tensor,

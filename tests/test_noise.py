@@ -55,9 +55,9 @@ def test_padding_changes_little_away_from_the_border(sampler: str):
     ir, vi = _scene(96, 96, 1), _scene(96, 96, 2)
 
     def run(size: int, cores: list[tuple[int, int]] | None) -> np.ndarray:
-        sources = (side[:, :, :size, :size] for side in (ir, vi))
+        i, v = (side[:, :, :size, :size] for side in (ir, vi))
         fused = fuse(
-            model, diffusion, "ddpm" if sampler == "ddpm" else "ddim", FusionConfig(), *sources, None, cores
+            model, diffusion, "ddpm" if sampler == "ddpm" else "ddim", FusionConfig(), i, v, None, cores
         )
         return fused[0, 0, :32, :32].numpy()
 

@@ -25,7 +25,7 @@ TABLE = Table(1, "Title", ["EN", "MSE"], [Block("TNO", ROWS)], "ddfm", ["a note 
 
 
 def test_ranks_follow_printed_digits_direction_and_comparability():
-    assert ranks(ROWS, "EN") == {2: 1, 3: 1, 0: 2}  # 7.41 twice; 9.0 was measured on other images
+    assert ranks(ROWS, "EN") == {2: 1, 3: 1, 0: 2}  # 7.41 twice; rows of others do not count
     assert ranks(ROWS, "MSE") == {3: 1, 2: 2}  # lower is better
     assert ranks(ROWS[:2], "EN") == {} and ranks(ROWS, "VIF") == {}
 
@@ -39,7 +39,7 @@ def test_text_aligns_columns_and_names_groups():
     assert lines[0] == "Table 1. Title, protocol ddfm"
     assert [line.strip() for line in lines if line.endswith(":")] == [
         "as published:",
-        "others, on other images:",
+        "measured by others:",
         "made here:",
     ]
     values = [line for line in lines if re.search(r"\d\.\d\d", line)]

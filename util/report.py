@@ -79,8 +79,8 @@ def _table_section(table: Table) -> str:
     blocks = "\n".join(_block(block, table.metrics) for block in table.blocks)
     return (
         f'<section id="table-{table.number}">\n<h2>{_text(table.caption)}</h2>\n{blocks}\n'
-        "<p><b>Bold</b>: best, <u>underlined</u>: second best of the published rows and those made here; others "
-        f"measured other images; ?: number of images not known.</p>\n<ul class='notes'>{notes}</ul>\n</section>"
+        "<p><b>Bold</b>: best, <u>underlined</u>: second best of the published rows and those made here (rows "
+        f"of others are not ranked); ?: number of images not known.</p>\n<ul class='notes'>{notes}</ul>\n</section>"
     )
 
 

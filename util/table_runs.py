@@ -161,7 +161,9 @@ def _origin(run: dict[str, Any]) -> tuple[str, str]:
 
     info = PriorInfo(**run["prior"])
     size = f"{info.parameters:,} parameters, sha256 {info.sha256[:12]}"
-    sampler = f"{diffusion['sampler']}, {steps}, {how}"
+    warm = run["fusion_config"].get("warm_start")
+    start = f", warm start at timestep {warm}" if warm else ""
+    sampler = f"{diffusion['sampler']}, {steps}{start}, {how}"
     if info.official:
         return "official prior", f"the official checkpoint {info.file} ({size}), {sampler}"
     return f"prior {info.file}", f"NOT the official checkpoint but {info.file} ({size}), {sampler}"

@@ -16,10 +16,10 @@ Format = Literal["text", "markdown", "latex", "csv"]
 LOWER_IS_BETTER = frozenset({"MSE"})
 KINDS: dict[RowKind, str] = {
     "paper": "as published",
-    "others": "others, on other images",
+    "others": "measured by others",
     "here": "made here",
 }
-_MARKING = "of the published rows and those made here, by the printed digits; others measured other images"
+_MARKING = "of the published rows and those made here, by the printed digits; rows of others are not ranked"
 
 
 @dataclass(frozen=True)

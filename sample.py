@@ -27,7 +27,7 @@ from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.ycbcr import full_range_luma
 from util.allocator import keep_freed_memory
-from util.checkpoint import PriorInfo, load_prior
+from util.checkpoint import PriorInfo, load_prior, locate, obtain
 from util.cli import sample_parser
 from util.config_io import read_yaml
 from util.device import PRECISIONS, choose_device, device_label
@@ -61,11 +61,6 @@ class Job:
     description: dict[str, Any]
 
 
-def resolve(path: str) -> Path:
-    """A path from a configuration: relative to the working directory or, failing that, to the project."""
-    return Path(path) if Path(path).exists() else ROOT / path
-
-
 def read_config(cls: type, path: Path) -> Any:
     """The dataclass ``cls`` from a YAML file. Raises ValueError."""
     return from_mapping(cls, read_yaml(path), str(path))
@@ -75,7 +70,7 @@ def choose_prior(path: Path | None) -> tuple[Path, ModelConfig]:
     """The model configuration asked for, or the official one if its checkpoint is there, or the compact one."""
     if path is None:
         official: ModelConfig = read_config(ModelConfig, OFFICIAL_CONFIG)
-        path = OFFICIAL_CONFIG if resolve(official.model_path).exists() else COMPACT_CONFIG
+        path = OFFICIAL_CONFIG if locate(official.model_path, ROOT).exists() else COMPACT_CONFIG
     config: ModelConfig = read_config(ModelConfig, path)
     if config.class_cond:
         raise ValueError(f"{path}: class_cond must be false, fusion needs an unconditional prior")
@@ -87,9 +82,12 @@ def choose_prior(path: Path | None) -> tuple[Path, ModelConfig]:
 def load_model(
     path: Path, config: ModelConfig, device: torch.device, precision: str
 ) -> tuple[UNetModel, PriorInfo]:
-    """The prior with the weights of its checkpoint, ready on ``device``. Raises CheckpointError."""
+    """The prior with the weights of its checkpoint, ready on ``device``; a remote one is fetched first.
+
+    Raises CheckpointError, DownloadError.
+    """
     model = empty_model(config)
-    info = load_prior(model, resolve(config.model_path), str(path))
+    info = load_prior(model, obtain(config.model_path, ROOT), str(path))
     model.convert_body(PRECISIONS[precision])
     torch.backends.cudnn.allow_tf32 = False  # fp32 means float32, also in convolutions
     return channels_last(model.to(device)), info

@@ -10,7 +10,7 @@ from typing import get_args
 from tqdm import tqdm
 
 from util.evaluation import Evaluation, evaluate_triples, find_triples
-from util.image_io import write_atomically
+from util.files import write_atomically
 from util.logger import get_logger
 from util.metrics import METRICS, Protocol
 from util.pairs import Problem

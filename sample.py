@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import logging
 import shlex
 import signal
 import sys
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,27 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig, from_mapping
-from guided_diffusion.fusion import fuse
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Step
+from guided_diffusion.fusion import fuse, step_count
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.nn import channels_last
+from guided_diffusion.samplers import Step
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.ycbcr import full_range_luma
 from util.allocator import keep_freed_memory
-from util.checkpoint import PriorInfo, load_prior
+from util.checkpoint import PriorInfo, load_prior, locate, obtain
 from util.cli import sample_parser
 from util.config_io import read_yaml
 from util.device import PRECISIONS, choose_device, device_label
-from util.logger import PairRecord, RunRecord, get_logger
+from util.files import remove_abandoned
+from util.image_io import SourceImage, ValueRange
+from util.layouts import find_dataset
+from util.logger import RunRecord, get_logger
 from util.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
 from util.results import ResultWriter
+from util.runner import FuseBatch, OnStep, Runner, RunOptions
 from util.version import versions
 
 ROOT = Path(__file__).resolve().parent
@@ -58,11 +61,6 @@ class Job:
     description: dict[str, Any]
 
 
-def resolve(path: str) -> Path:
-    """A path from a configuration: relative to the working directory or, failing that, to the project."""
-    return Path(path) if Path(path).exists() else ROOT / path
-
-
 def read_config(cls: type, path: Path) -> Any:
     """The dataclass ``cls`` from a YAML file. Raises ValueError."""
     return from_mapping(cls, read_yaml(path), str(path))
@@ -72,7 +70,7 @@ def choose_prior(path: Path | None) -> tuple[Path, ModelConfig]:
     """The model configuration asked for, or the official one if its checkpoint is there, or the compact one."""
     if path is None:
         official: ModelConfig = read_config(ModelConfig, OFFICIAL_CONFIG)
-        path = OFFICIAL_CONFIG if resolve(official.model_path).exists() else COMPACT_CONFIG
+        path = OFFICIAL_CONFIG if locate(official.model_path, ROOT).exists() else COMPACT_CONFIG
     config: ModelConfig = read_config(ModelConfig, path)
     if config.class_cond:
         raise ValueError(f"{path}: class_cond must be false, fusion needs an unconditional prior")
@@ -84,12 +82,25 @@ def choose_prior(path: Path | None) -> tuple[Path, ModelConfig]:
 def load_model(
     path: Path, config: ModelConfig, device: torch.device, precision: str
 ) -> tuple[UNetModel, PriorInfo]:
-    """The prior with the weights of its checkpoint, ready on ``device``. Raises CheckpointError."""
+    """The prior with the weights of its checkpoint, ready on ``device``; a remote one is fetched first.
+
+    Raises CheckpointError, DownloadError.
+    """
     model = empty_model(config)
-    info = load_prior(model, resolve(config.model_path), str(path))
+    info = load_prior(model, obtain(config.model_path, ROOT), str(path))
     model.convert_body(PRECISIONS[precision])
     torch.backends.cudnn.allow_tf32 = False  # fp32 means float32, also in convolutions
     return channels_last(model.to(device)), info
+
+
+def source_folders(args: argparse.Namespace) -> tuple[Path, Path]:
+    """The folders of infrared and of visible images. Raises InputError."""
+    ir, vi = args.ir or args.input / "ir", args.vi or args.input / "vi"
+    if args.ir or args.vi or ir.is_dir() or vi.is_dir() or not args.input.is_dir():
+        return ir, vi
+    dataset = find_dataset(args.input)
+    log.info(f"{dataset.ir} and {dataset.vi}{'; ' * bool(dataset.note)}{dataset.note}")
+    return dataset.ir, dataset.vi
 
 
 def prepare(args: argparse.Namespace) -> Job:
@@ -100,7 +111,7 @@ def prepare(args: argparse.Namespace) -> Job:
         fusion_config = dataclasses.replace(fusion_config, seed=args.seed)
     diffusion = GaussianDiffusion.from_config(diffusion_config)
     device = choose_device(args.device, args.gpu)
-    pairs, problems = find_pairs(args.input)
+    pairs, problems = find_pairs(*source_folders(args))
 
     model, info, config, precision = None, None, None, "fp32"
     if fusion_config.prior:
@@ -114,7 +125,7 @@ def prepare(args: argparse.Namespace) -> Job:
         log.info("no prior (prior: false): EM iterations alone")
     log.info(
         f"{device_label(device)}, {precision}, seed {fusion_config.seed}, {diffusion_config.sampler} with "
-        f"{diffusion.num_timesteps} of {diffusion_config.steps} steps, EM {fusion_config.em.variant}, "
+        f"{step_count(diffusion, fusion_config)} of {diffusion_config.steps} steps, EM {fusion_config.em.variant}, "
         f"fit {fusion_config.fit}"
     )
     description = {
@@ -150,144 +161,89 @@ def describe_prior(info: PriorInfo, config_path: Path) -> None:
         log.info("this is not the official checkpoint: results are not those of the released DDFM")
 
 
-def to_tensor(pairs: list[Pair], side: str, job: Job) -> Tensor:
-    """One side of the pairs as luma (B, 1, H, W) in [-1, 1], fitted, on the job's device."""
-    planes = [fit(getattr(pair, side).luma, job.fusion_config.fit) for pair in pairs]
-    return (2 * torch.from_numpy(np.stack(planes)).float() / 255 - 1)[:, None].to(job.device)
+def batch_fuser(job: Job) -> FuseBatch:
+    """The function that fuses pairs of one fitted size, in the form that a Runner takes."""
+    mode = job.fusion_config.fit
 
+    def to_tensor(images: Iterable[SourceImage]) -> Tensor:
+        planes = np.stack([fit(image.luma, mode) for image in images])
+        return (2 * torch.from_numpy(planes).float() / 255 - 1)[:, None].to(job.device)
 
-def batches(
-    job: Job, batch_size: int, on_problem: Callable[[Problem], None], skip: Callable[[Pair], bool]
-) -> Iterator[list[Pair]]:
-    """The pairs in batches of one fitted size; unreadable pairs go to ``on_problem``."""
-    waiting: dict[tuple[int, int], list[Pair]] = defaultdict(list)
-    for files in job.pairs:
-        try:
-            pair = load_pair(files)
-        except ValueError as error:
-            on_problem(Problem(files.stem, str(error)))
-            continue
-        if skip(pair):
-            continue
-        group = waiting[fitted_size(pair.size, job.fusion_config.fit)]
-        group.append(pair)
-        if len(group) == batch_size:
-            yield group.copy()
-            group.clear()
-    yield from (group for group in waiting.values() if group)
+    def fuse_batch(pairs: list[Pair], on_step: OnStep) -> np.ndarray:
+        def report(step: Step) -> None:
+            on_step(step.index, lambda: full_range_luma(step.x_t)[:, 0].cpu().numpy())
 
-
-class Runner:
-    """Fuses batch after batch, keeping the record and the progress bar."""
-
-    def __init__(self, job: Job, args: argparse.Namespace, record: RunRecord) -> None:
-        self.job, self.record, self.args = job, record, args
-        self.writer = ResultWriter(
-            args.save_dir, job.description, job.fusion_config.fit, job.fusion_config.color
-        )
-        total = (len(job.pairs) + len(job.problems)) * job.diffusion.num_timesteps
-        self.bar = tqdm(total=total, unit="step", disable=True if args.quiet else None, smoothing=0.05)
-
-    def fail(self, problem: Problem) -> None:
-        log.error(f"{problem.stem}: {problem.reason}")
-        self.record.add(PairRecord(problem.stem, "failed", problem.reason))
-        self._forget_pair()
-
-    def skip(self, pair: Pair) -> bool:
-        """Whether the pair's results are there already; if so, note it."""
-        if self.args.overwrite or not self.writer.is_done(pair):
-            return False
-        log.info(f"{pair.stem}: skipped, its result is there (--overwrite makes it anew)")
-        self.record.add(PairRecord(pair.stem, "skipped", files=[str(self.writer.recon_path(pair))]))
-        self._forget_pair()
-        return True
-
-    def _forget_pair(self) -> None:
-        self.bar.total = max(0, (self.bar.total or 0) - self.job.diffusion.num_timesteps)
-        self.bar.refresh()
-
-    def run(self, pairs: list[Pair]) -> None:
-        """Fuse a batch; if that fails, each of its pairs alone, so that one bad pair costs only itself."""
-        self.bar.set_description(", ".join(pair.stem for pair in pairs)[:40])
-        before, started = self.bar.n, time.monotonic()
-        try:
-            lumas = self._fuse(pairs)
-        except Exception as error:
-            self.bar.n = before
-            if len(pairs) > 1:
-                log.warning(f"a batch of {len(pairs)} failed ({error}), trying its pairs one by one")
-                for pair in pairs:
-                    self.run([pair])
-                return
-            if not isinstance(error, RuntimeError | OSError | MemoryError | ArithmeticError):
-                log.error("this should not happen", exc_info=True)
-            self.fail(Problem(pairs[0].stem, f"{type(error).__name__}: {error}"))
-            return
-        seconds = (time.monotonic() - started) / len(pairs)
-        for pair, luma in zip(pairs, lumas, strict=True):
-            self._write(pair, luma, seconds)
-
-    def _fuse(self, pairs: list[Pair]) -> np.ndarray:
-        """Fused luma (B, H, W) of a batch."""
-        job = self.job
-        if self.args.record:
-            for pair in pairs:
-                self.writer.start_progress(pair)
-
-        def on_step(step: Step) -> None:
-            self.bar.update(len(pairs))
-            if self.args.record:
-                for pair, luma in zip(pairs, full_range_luma(step.x_t)[:, 0].cpu().numpy(), strict=True):
-                    self.writer.write_progress(pair, step.index, luma)
-
-        ir, vi = to_tensor(pairs, "ir", job), to_tensor(pairs, "vi", job)
+        ir, vi = to_tensor(pair.ir for pair in pairs), to_tensor(pair.vi for pair in pairs)
+        cores = [fitted_size(pair.size, "crop") for pair in pairs]
         sampler = job.diffusion_config.sampler
-        fused = fuse(job.model, job.diffusion, sampler, job.fusion_config, ir, vi, on_step)
+        fused = fuse(job.model, job.diffusion, sampler, job.fusion_config, ir, vi, report, cores)
         return fused[:, 0].cpu().numpy()
 
-    def _write(self, pair: Pair, luma: np.ndarray, seconds: float) -> None:
-        try:
-            files = [str(path) for path in self.writer.write(pair, luma)]
-        except OSError as error:
-            self.fail(Problem(pair.stem, f"its result cannot be written: {error}"))
-            return
-        log.info(f"{pair.stem}: {seconds:.1f} s, {files[-1]}")
-        self.record.add(PairRecord(pair.stem, "done", seconds=round(seconds, 3), files=files))
+    return fuse_batch
 
 
 def run(job: Job, args: argparse.Namespace) -> int:
-    """Fuse everything and close with the summary; returns the exit status. Raises OSError before the start."""
-    record = RunRecord(args.save_dir / "run.json", {"command": shlex.join(sys.argv), **job.description})
-    record.write()
-    runner = Runner(job, args, record)
-    for problem in job.problems:
-        runner.fail(problem)
-    try:
-        for batch in batches(job, args.batch_size, runner.fail, runner.skip):
-            runner.run(batch)
-    except KeyboardInterrupt:
-        record.interrupted = True
-    runner.bar.close()
-    record.save()
+    """Fuse everything and close with the summary; returns the exit status. Raises ValueError before the start."""
     folders = [args.save_dir / name for name in ("recon", "color", "progress")]
+    for folder in (args.save_dir, *folders):
+        remove_abandoned(folder)
+    record = RunRecord(args.save_dir / "run.json", {"command": shlex.join(sys.argv), **job.description})
+    try:
+        record.write()
+    except OSError as error:
+        raise ValueError(
+            f"{args.save_dir}: nothing can be written there ({error.strerror}); give another --save_dir"
+        ) from error
+    config = job.fusion_config
+    options = RunOptions(
+        steps=step_count(job.diffusion, config),
+        fit=config.fit,
+        ir_range=as_range(config.ir_range),
+        vi_range=as_range(config.vi_range),
+        batch_size=args.batch_size,
+        overwrite=args.overwrite,
+        record_steps=args.record,
+        quiet=args.quiet,
+    )
+    writer = ResultWriter(args.save_dir, job.description, config.fit, config.color)
+    Runner(batch_fuser(job), writer, record, options).run(job.pairs, job.problems)
     print(record.summary([folder for folder in folders if folder.is_dir()]))  # noqa: T201
     return record.exit_status
+
+
+def as_range(values: list[float] | None) -> ValueRange | None:
+    """[low, high] of the configuration, which has been checked, as the readers take it."""
+    return None if values is None else (values[0], values[1])
+
+
+def dry_run(job: Job) -> int:
+    """Say what would be done, having opened every image; returns the exit status."""
+    config, failed = job.fusion_config, list(job.problems)
+    for files in job.pairs:
+        try:
+            load_pair(files, as_range(config.ir_range), as_range(config.vi_range))
+            log.info(f"would fuse {files.ir} and {files.vi}")
+        except ValueError as error:
+            failed.append(Problem(files.stem, str(error)))
+    for problem in failed:
+        log.error(f"{problem.stem}: {problem.reason}")
+    return 1 if failed else 0
 
 
 def main(argv: list[str] | None = None) -> int:
     args = sample_parser(ROOT).parse_args(argv)
     get_logger(args.quiet)
     keep_freed_memory()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):  # the second is not known everywhere
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores one
+            signal.signal(number, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
         job = prepare(args)
-        if args.dry_run:
-            for files in job.pairs:
-                log.info(f"would fuse {files.ir} and {files.vi}")
-            for problem in job.problems:
-                log.error(f"{problem.stem}: {problem.reason}")
-            return 1 if job.problems else 0
-        return run(job, args)
+        return dry_run(job) if args.dry_run else run(job, args)
     except (ValueError, OSError) as error:
         log.error(error)
         return 2

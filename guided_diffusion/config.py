@@ -54,7 +54,7 @@ class ModelConfig:
 class DiffusionConfig:
     """Diffusion process and sampler (``diffusion_config.yaml``); keys and names as published."""
 
-    sampler: Literal["ddim", "ddpm"] = "ddim"
+    sampler: Literal["ddim", "ddpm", "dpmpp_2m"] = "ddim"
     steps: int = 1000
     noise_schedule: Literal["linear", "cosine"] = "linear"
     model_mean_type: Literal["epsilon", "start_x", "previous_x"] = "epsilon"
@@ -99,6 +99,9 @@ class FusionConfig:
 
     ``prior`` false: EM alone (Exp. I). ``fit``: sizes are cropped, or padded and cut back. ``color``: the
     source that gives the result its colour. ``eta``: noise added by ddim, as a share of what ddpm adds.
+    ``warm_start``: begin at the timestep nearest below it, from EM alone with noise added, instead of from noise.
+    ``ir_range``, ``vi_range``: the two values of images of more than 8 bits that become black and white (None:
+    percentiles of each image).
     """
 
     em: EMConfig = field(default_factory=EMConfig)
@@ -107,12 +110,23 @@ class FusionConfig:
     fit: Literal["crop", "pad"] = "crop"
     color: Literal["auto", "vi", "ir", "off"] = "auto"
     eta: float = 0.0
+    warm_start: int | None = None
+    ir_range: list[float] | None = None
+    vi_range: list[float] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}, but must be from 0 to 2^63 - 1")
         if not 0.0 <= self.eta <= 1.0:
             raise ValueError(f"eta is {self.eta}, but must be from 0 (no noise) to 1 (as much as ddpm)")
+        if self.warm_start is not None and self.warm_start < 1:
+            raise ValueError(
+                f"warm_start is {self.warm_start}, but must be a timestep of at least 1, or null"
+            )
+        for key in ("ir_range", "vi_range"):
+            values = getattr(self, key)
+            if values is not None and not (len(values) == 2 and values[0] < values[1]):
+                raise ValueError(f"{key} is {values}, but must be [low, high] with low < high, or null")
 
 
 def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T:
@@ -163,6 +177,8 @@ def _options(hint: Any) -> tuple[Any, ...]:
 def _reinterpret(value: object, hint: Any) -> object:
     """Undo what YAML 1.1 makes of ``off`` (false) and ``1e-3`` (text), and turn whole numbers into floats."""
     options = _options(hint)
+    if isinstance(value, list) and list[float] in options:
+        return [_reinterpret(item, float) for item in value]
     if value is False and any(
         typing.get_origin(o) is Literal and "off" in typing.get_args(o) for o in options
     ):
@@ -204,7 +220,7 @@ def _describe(hint: Any) -> str:
         if origin is Literal:
             words.append("one of " + ", ".join(str(allowed) for allowed in typing.get_args(option)))
         elif origin is list:
-            words.append("a list of integers")
+            words.append(f"a list of {'integers' if typing.get_args(option) == (int,) else 'numbers'}")
         else:
             words.append(names.get(option, str(option)))
     return " or ".join(words)

@@ -1,14 +1,14 @@
-"""The diffusion process: x_t <-> pred_xstart <-> eps, the posterior, and the DDIM and DDPM samplers.
+"""The diffusion process: x_t <-> pred_xstart <-> eps, and the posterior.
 
 Images are (B, C, H, W) float32 in [-1, 1]. An *index* counts the steps of the respaced process, 0 ... N - 1;
 a *timestep* is what the network was trained with. Equations are those of Ho et al., "Denoising Diffusion
-Probabilistic Models" (2020, "DDPM") and Song et al., "Denoising Diffusion Implicit Models" (2021, "DDIM").
+Probabilistic Models" (2020, "DDPM").
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, overload
 
@@ -20,8 +20,6 @@ from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.respace import FloatArray, Schedule, named_betas, respaced_betas, space_timesteps
 
 Model = Callable[[Tensor, Tensor], Tensor]  # x_t (B, C, H, W), timesteps (B,) -> (B, C or 2C, H, W)
-Hook = Callable[[Tensor, int], Tensor]  # pred_xstart, index -> rectified pred_xstart
-Noise = Callable[[Tensor], Tensor]  # like -> standard normal numbers of its shape
 
 
 @dataclass(frozen=True)
@@ -33,20 +31,6 @@ class Prediction:
 
     pred_xstart: Tensor
     log_variance: Tensor
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a sampler.
-
-    ``index`` in the respaced process, ``t`` the timestep that the network was given before any rescaling,
-    ``x_t`` the state *after* the step, ``pred_xstart`` the estimate, rectified by the hook, that led there.
-    """
-
-    index: int
-    t: int
-    x_t: Tensor
-    pred_xstart: Tensor
 
 
 @overload
@@ -216,82 +200,3 @@ def dynamic_thresholding(pred_xstart: Tensor, quantile: float = 0.995) -> Tensor
     low, high = tail[:, -1], tail[:, -min(2, tail.shape[1])]
     s = torch.lerp(low, high, position - below).clamp(min=1.0).view(-1, 1, 1, 1)
     return pred_xstart.clamp(-s, s) / s
-
-
-def ddim_loop(
-    model: Model,
-    diffusion: GaussianDiffusion,
-    x_T: Tensor,
-    *,
-    eta: float = 0.0,
-    hook: Hook | None = None,
-    noise: Noise | None = None,
-) -> Iterator[Step]:
-    """Sample by DDIM Eq. (12), yielding the steps of index N - 1 ... 0; the last ``x_t`` is the image.
-
-    ``x_T``: (B, C, H, W) standard normal. ``eta`` in [0, 1] scales the noise added (Eq. (16)): 0 adds and
-    draws none, 1 is as random as DDPM. ``hook`` rectifies each constrained ``pred_xstart`` before the update;
-    ``noise`` draws random numbers (default ``torch.randn_like``).
-    Raises ValueError for another ``eta``, and as :meth:`GaussianDiffusion.split_output` does.
-    """
-    if not 0.0 <= eta <= 1.0:
-        raise ValueError(f"eta is {eta}, but must be from 0 (deterministic) to 1 (as random as DDPM)")
-    draw = noise or torch.randn_like
-    x_t = x_T.float()
-    for index in reversed(range(diffusion.num_timesteps)):
-        with torch.no_grad():
-            pred_xstart = diffusion.predict(model, x_t, index).pred_xstart
-            if hook is not None:
-                pred_xstart = hook(pred_xstart, index)  # what it returns is not constrained again
-            eps = diffusion.eps_from_xstart(x_t, index, pred_xstart)
-            alpha_bar = float(diffusion.alphas_cumprod[index])
-            alpha_bar_prev = float(diffusion.alphas_cumprod_prev[index])
-            sigma = eta * math.sqrt((1 - alpha_bar_prev) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_prev))
-            direction = math.sqrt(max(0.0, 1 - alpha_bar_prev - sigma**2))
-            x_t = math.sqrt(alpha_bar_prev) * pred_xstart + direction * eps
-            if sigma > 0:
-                x_t = x_t + sigma * draw(x_t)
-        yield Step(index, int(diffusion.timestep_map[index]), x_t, pred_xstart)
-
-
-def ddpm_loop(
-    model: Model,
-    diffusion: GaussianDiffusion,
-    x_T: Tensor,
-    *,
-    hook: Hook | None = None,
-    noise: Noise | None = None,
-) -> Iterator[Step]:
-    """Sample by ancestral steps, DDPM Algorithm 2; parameters, order and errors as in :func:`ddim_loop`.
-
-    Mean: the posterior's given the rectified ``pred_xstart``; variance: by ``model_var_type``; the last step
-    adds no noise.
-    """
-    draw = noise or torch.randn_like
-    x_t = x_T.float()
-    for index in reversed(range(diffusion.num_timesteps)):
-        with torch.no_grad():
-            prediction = diffusion.predict(model, x_t, index)
-            pred_xstart = prediction.pred_xstart
-            if hook is not None:
-                pred_xstart = hook(pred_xstart, index)
-            x_t = diffusion.q_posterior_mean(pred_xstart, x_t, index)
-            if index > 0:
-                x_t = x_t + torch.exp(0.5 * prediction.log_variance) * draw(x_t)
-        yield Step(index, int(diffusion.timestep_map[index]), x_t, pred_xstart)
-
-
-def sample_loop(
-    sampler: Literal["ddim", "ddpm"],
-    model: Model,
-    diffusion: GaussianDiffusion,
-    x_T: Tensor,
-    *,
-    eta: float = 0.0,
-    hook: Hook | None = None,
-    noise: Noise | None = None,
-) -> Iterator[Step]:
-    """The sampler that a configuration names; ``eta`` is for ``ddim`` alone."""
-    if sampler == "ddim":
-        return ddim_loop(model, diffusion, x_T, eta=eta, hook=hook, noise=noise)
-    return ddpm_loop(model, diffusion, x_T, hook=hook, noise=noise)

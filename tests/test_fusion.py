@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig, EMConfig, FusionConfig, from_mapping
-from guided_diffusion.fusion import Rectifier, fuse, fusion_steps
+from guided_diffusion.fusion import Rectifier, em_alone_steps, fuse, fusion_steps, step_count
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.script_util import create_model
 from guided_diffusion.ycbcr import full_range_luma, rgb_to_ycbcr, ycbcr_to_rgb
@@ -172,3 +172,34 @@ def test_on_cuda(tiny: Any):
     model.load_state_dict(rule_state_dict(model, 7))
     fused = fuse(model.cuda(), diffusion_of(timestep_respacing=3), "ddim", FusionConfig(), ir, vi)
     assert fused.is_cuda and fused.shape == ir.shape
+
+
+@pytest.mark.parametrize("config", [FusionConfig(warm_start=400), FusionConfig(warm_start=400, em=PAPER)])
+def test_a_warm_start_takes_the_last_steps_from_em_alone_with_noise(tiny, config: FusionConfig):
+    """Its first state is q(x_t | EM alone), Come-Closer-Diffuse-Faster Eq. (8); from t = 0 nothing is left to do."""
+    diffusion = diffusion_of(timestep_respacing=10)
+    ir, vi = sources(2)
+    seen: list[tuple[int, Tensor]] = []
+
+    def model(x_t: Tensor, timesteps: Tensor) -> Tensor:
+        seen.append((int(timesteps[0]), x_t))
+        return tiny(x_t, timesteps)
+
+    steps = list(fusion_steps(model, diffusion, "ddim", config, ir, vi))
+    assert [step.t for step in steps] == [333, 222, 111, 0] == [t for t, _ in seen]
+    assert step_count(diffusion, config) == 4
+    *_, first = em_alone_steps(diffusion, config, ir, vi)
+    noise = torch.randn((1, 3, 32, 48), generator=torch.Generator().manual_seed(config.seed))
+    alpha_bar = float(diffusion.alphas_cumprod[3])
+    start = (seen[0][1] - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
+    # the image whose luma, as the variant counts it, is that of EM alone, without colour
+    luma = rgb_to_ycbcr(start)[:, :1] / 255 if config.em.variant == "released" else full_range_luma(start)
+    torch.testing.assert_close(luma, first.x_t, rtol=0, atol=2e-5)
+    torch.testing.assert_close(start[:, 0], start[:, 2], rtol=0, atol=2e-5)
+
+
+def test_a_warm_start_below_the_first_step(tiny):
+    diffusion = diffusion_of(timestep_respacing="ddim10")
+    assert step_count(diffusion, FusionConfig(warm_start=1)) == 1
+    assert step_count(diffusion, FusionConfig(warm_start=1, prior=False)) == 10
+    assert step_count(diffusion, FusionConfig(warm_start=5000)) == 10

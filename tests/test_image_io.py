@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from util import image_io
 from util.image_io import (
     ImageError,
     grey_from_rgb,
@@ -18,8 +17,8 @@ from util.image_io import (
     read_image,
     read_png_text,
     round_to_uint8,
+    scale_values,
     stretch,
-    write_atomically,
     write_png,
 )
 
@@ -87,10 +86,10 @@ def test_sixteen_bits_are_spread_over_eight(tmp_path: Path):
 @pytest.mark.parametrize(
     "content, word",
     [
-        (b"", "not a readable image"),
+        (b"", "the file is empty"),
         (b"hello", "not a readable image"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 20, "not a readable image"),
-        (None, "cannot be read"),
+        (None, "cannot be read .No such file"),
     ],
 )
 def test_unusable_files_are_named(tmp_path: Path, content: bytes | None, word: str):
@@ -127,6 +126,34 @@ def test_float_image_with_nan(tmp_path: Path):
         read_image(path)
 
 
+finite = st.floats(-1e6, 1e6)
+
+
+@given(st.lists(finite, min_size=2, max_size=60), st.none() | st.tuples(finite, finite))
+def test_scaling_keeps_order_and_both_ends(values: list[float], given_range: tuple[float, float] | None):
+    """Deep values of any range: more is never darker, and what is beyond the range is black or white."""
+    if given_range is not None:
+        if given_range[0] == given_range[1]:
+            return
+        given_range = (min(given_range), max(given_range))
+    array = np.array(values)
+    out = scale_values(array, given_range).astype(int)
+    assert (np.diff(out[np.argsort(array, kind="stable")]) >= 0).all()
+    assert out.min() >= 0 and out.max() <= 255
+    if given_range is not None:
+        assert (out[array <= given_range[0]] == 0).all() and (out[array >= given_range[1]] == 255).all()
+    elif array.min() == array.max():
+        assert not out.any()
+    else:
+        assert out[array.argmin()] == 0 and out[array.argmax()] == 255
+
+
+@given(st.integers(0, 60000), st.integers(1, 5000))
+def test_scaling_is_linear_in_a_fixed_range(low: int, width: int):
+    array = np.linspace(low, low + width, 256)
+    np.testing.assert_array_equal(scale_values(array, (low, low + width)), np.arange(256))
+
+
 def test_stretch_reaches_both_ends_and_survives_a_constant():
     ramp = np.linspace(-3, 5, 12, dtype=np.float32).reshape(3, 4)
     out = stretch(ramp)
@@ -144,17 +171,3 @@ def test_text_chunks_come_back(tmp_path: Path):
     write_png(path, np.zeros((4, 4), np.uint8), {"ddfm": '{"a": 1}'})
     assert read_png_text(path) == {"ddfm": '{"a": 1}'}
     assert read_png_text(tmp_path / "none.png") == {}
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "a.bin"
-    write_atomically(path, b"old")
-
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(image_io.Path, "replace", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]

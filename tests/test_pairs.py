@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,7 @@ def touch(folder: Path, *names: str) -> None:
 def test_pairs_match_by_stem_in_order(tmp_path: Path):
     touch(tmp_path, "ir/b.png", "vi/b.JPG", "ir/a.tif", "vi/a.png")
     touch(tmp_path, "ir/.DS_Store", "ir/.hidden.png", "vi/notes.txt")
-    pairs, problems = find_pairs(tmp_path)
+    pairs, problems = find_pairs(tmp_path / "ir", tmp_path / "vi")
     assert [(p.stem, p.ir.name, p.vi.name) for p in pairs] == [
         ("a", "a.tif", "a.png"),
         ("b", "b.png", "b.JPG"),
@@ -52,7 +54,7 @@ def test_partners_missing_and_stems_twice_are_problems_of_their_own(tmp_path: Pa
         "ir/two.jpg",
         "vi/two.png",
     )
-    pairs, problems = find_pairs(tmp_path)
+    pairs, problems = find_pairs(tmp_path / "ir", tmp_path / "vi")
     assert [p.stem for p in pairs] == ["a"]
     reasons = {p.stem: p.reason for p in problems}
     assert set(reasons) == {"lone", "other", "two"}
@@ -61,19 +63,52 @@ def test_partners_missing_and_stems_twice_are_problems_of_their_own(tmp_path: Pa
     assert "two.jpg" in reasons["two"] and "two.png" in reasons["two"]
 
 
+names = st.sampled_from(["a", "b", "B", "c.d", "e f", "ü", "u\u0308"])
+suffixes = st.sampled_from([".png", ".PNG", ".jpg", ".tiff", ".txt"])
+listing = st.sets(st.tuples(names, suffixes), min_size=1, max_size=8)
+
+
+@given(listing, listing)
+def test_every_image_is_in_a_pair_or_in_a_problem(ir: set[tuple[str, str]], vi: set[tuple[str, str]]):
+    """Nothing is dropped without a word, nothing is taken twice, and only what has one partner is a pair."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for side, files in (("ir", ir), ("vi", vi)):
+            touch(root, *(f"{side}/{stem}{suffix}" for stem, suffix in files))
+        images = [
+            [
+                unicodedata.normalize("NFC", p.stem)
+                for p in sorted((root / side).iterdir())
+                if p.suffix != ".txt"
+            ]
+            for side in ("ir", "vi")
+        ]
+        wanted = {stem for stem in images[0] if images[0].count(stem) == images[1].count(stem) == 1}
+        if not wanted:
+            with pytest.raises(InputError):
+                find_pairs(root / "ir", root / "vi")
+            return
+        pairs, problems = find_pairs(root / "ir", root / "vi")
+        assert [pair.stem for pair in pairs] == sorted(wanted)
+        assert {problem.stem for problem in problems} == {*images[0], *images[1]} - wanted
+        for pair in pairs:
+            assert pair.ir.parent.name == "ir" and pair.vi.parent.name == "vi"
+            assert {unicodedata.normalize("NFC", path.stem) for path in (pair.ir, pair.vi)} == {pair.stem}
+
+
 def test_folders_missing_or_empty(tmp_path: Path):
     with pytest.raises(InputError, match="ir is not a folder"):
-        find_pairs(tmp_path)
+        find_pairs(tmp_path / "ir", tmp_path / "vi")
     touch(tmp_path, "ir/a.png")
     (tmp_path / "vi").mkdir()
     with pytest.raises(InputError, match="vi holds no image"):
-        find_pairs(tmp_path)
+        find_pairs(tmp_path / "ir", tmp_path / "vi")
 
 
 def test_sizes_that_differ_or_are_too_small(tmp_path: Path):
     make_pair(tmp_path, "a", (64, 80))
     make_pair(tmp_path, "small", (31, 64))
-    Image.new("L", (80, 60)).save(tmp_path / "vi/a.png")
+    Image.linear_gradient("L").resize((80, 60)).save(tmp_path / "vi/a.png")
     with pytest.raises(PairError, match=r"80x64 and .*80x60; register"):
         load_pair(PairFiles("a", tmp_path / "ir/a.png", tmp_path / "vi/a.png"))
     with pytest.raises(PairError, match="smallest side possible is 32"):

@@ -39,7 +39,7 @@ def test_em_alone_on_roadscene():
     """The row that an independent implementation of the paper's form without a prior measured."""
     config = FusionConfig(em=EMConfig(variant="paper", rho=0.1, cap=2.0), prior=False)
     diffusion = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=100))
-    pairs, problems = find_pairs(DATA / "RoadScene")
+    pairs, problems = find_pairs(DATA / "RoadScene" / "ir", DATA / "RoadScene" / "vi")
     assert len(pairs) == 50 and not problems
     scores: dict[str, list[float]] = {"EN": [], "SD": [], "MI": [], "VIF": [], "Qabf": [], "SSIM": []}
     for files in pairs:

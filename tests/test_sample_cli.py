@@ -27,7 +27,18 @@ from util.image_io import read_png_text
 ROOT = Path(sample.__file__).parent
 SampleRun = Callable[..., int]
 FLAGS = [
-    *("model_config", "diffusion_config", "gpu", "save_dir", "fusion_config", "input", "device", "precision"),
+    *(
+        "model_config",
+        "diffusion_config",
+        "gpu",
+        "save_dir",
+        "fusion_config",
+        "input",
+        "ir",
+        "vi",
+        "device",
+        "precision",
+    ),
     *("batch_size", "seed", "record", "overwrite", "limit", "dry_run", "quiet"),
 ]
 
@@ -254,7 +265,7 @@ def test_colour(work: Path, run: SampleRun, colour: str, mode: str, expected: bo
 
 def test_a_bad_pair_costs_only_itself(work: Path):
     make_pair(work / "input", "sizes")
-    Image.new("L", (96, 64)).save(work / "input/vi/sizes.png")
+    Image.linear_gradient("L").resize((96, 64)).save(work / "input/vi/sizes.png")
     (work / "input/ir/b.png").write_bytes(b"no image")
     (work / "input/ir/lone.png").write_bytes((work / "input/ir/a.png").read_bytes())
     done = command(work, "--batch_size", "2")
@@ -299,9 +310,11 @@ def test_a_write_that_fails_is_the_pairs_own_problem(
     assert "failed: b: its result cannot be written" in capsys.readouterr().out
 
 
-def test_a_disk_that_is_full_ends_with_the_summary(
+def test_a_full_disk_stops_the_run_and_leaves_what_is_there(
     work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
+    assert run("--limit", "1") == 0
+    before = (work / "output/recon/a.png").read_bytes()
     write, calls = logger.write_atomically, []
 
     def full(path: Path, content: bytes) -> None:
@@ -312,9 +325,12 @@ def test_a_disk_that_is_full_ends_with_the_summary(
 
     monkeypatch.setattr(logger, "write_atomically", full)
     monkeypatch.setattr(image_io, "write_atomically", full)
-    assert run() == 1
+    assert run("--overwrite") == 1
     captured = capsys.readouterr()
-    assert "0 fused, 0 skipped, 3 failed" in captured.out and "No space left" in captured.out
+    assert "0 fused, 0 skipped, 1 failed" in captured.out
+    assert "stopped with 2 not tried: the disk is full" in captured.out and "make room" in captured.out
+    assert (work / "output/recon/a.png").read_bytes() == before
+    assert not list((work / "output").rglob(".part-*"))
     assert "run.json cannot be written" in captured.err
 
 

@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--stems", nargs="+", help="only these pairs (default: all that have a result)")
     args = parser.parse_args(argv)
     rows = []
-    for pair in find_pairs(args.input)[0]:
+    for pair in find_pairs(args.input / "ir", args.input / "vi")[0]:
         grey, colour = (args.results / kind / f"{pair.stem}.png" for kind in ("recon", "color"))
         if grey.exists() and (args.stems is None or pair.stem in args.stems):
             rows.append(row([pair.ir, pair.vi, grey, colour if colour.exists() else grey], args.height))

@@ -77,7 +77,17 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         default=root / "input",
-        help="folder that holds the folders ir and vi (default: input)",
+        help="folder that holds the folders ir and vi, or a data set as it is distributed: MSRS, M3FD, RoadScene, "
+        "TNO, LLVIP, Harvard (default: input)",
+    )
+    ours.add_argument(
+        "--ir",
+        type=Path,
+        metavar="DIR",
+        help="folder of infrared, CT, PET or SPECT images (default: ir in --input)",
+    )
+    ours.add_argument(
+        "--vi", type=Path, metavar="DIR", help="folder of visible or MRI images (default: vi in --input)"
     )
     ours.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from util.files import write_atomically
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+# What Pillow may try; it knows formats that start other programs (EPS).
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+
+ValueRange = tuple[float, float]
 
 # An image counts as coloured when this share of its pixels has channels further apart than the spread:
 # compression alone tints grey images by a few levels, scattered pixels of colour (a logo) do not matter.
@@ -56,57 +62,101 @@ def is_coloured(rgb: np.ndarray) -> bool:
 
 
 def _open(content: bytes, name: str) -> Image.Image:
+    """Decode one image and turn it upright. Raises ImageError."""
+    if not content:
+        raise ImageError(f"{name}: the file is empty; replace it with a whole image")
     try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-        return ImageOps.exif_transpose(image)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: too many pixels to be opened safely ({error})") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        frames = getattr(image, "n_frames", 1)
+        if frames == 1 or image.format == "MPO":  # MPO: a JPEG with a preview or a depth map behind it
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name}: has too many pixels to be opened safely; cut or shrink it") from error
+    except UnidentifiedImageError as error:
         raise ImageError(
-            f"{name}: not a readable image ({error}); replace it with a whole PNG or JPEG file"
+            f"{name}: not a readable image, its content is no PNG, JPEG, BMP, TIFF or WebP file whatever its "
+            "name says; replace or convert it"
         ) from error
+    except Exception as error:  # decoders raise whatever they stumble over
+        raise ImageError(f"{name}: not a readable image ({error}); replace it with a whole copy") from error
+    raise ImageError(f"{name}: holds {frames} frames or pages; save the one to fuse as an image of its own")
 
 
 def _is_deep(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
 
 
-def _scale_deep(image: Image.Image, name: str) -> np.ndarray:
-    """More than 8 bits (thermal cameras) -> (H, W) uint8, the middle 99.8 % of the values spread over it."""
+def _scale_deep(image: Image.Image, name: str, value_range: ValueRange | None) -> np.ndarray:
+    """More than 8 bits (thermal cameras, CT) -> (H, W) uint8; see :func:`scale_values`."""
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
         raise ImageError(f"{name}: holds NaN or infinite values; replace them")
-    low, high = np.percentile(values, (0.1, 99.9))
+    return scale_values(values, value_range)
+
+
+def scale_values(values: np.ndarray, value_range: ValueRange | None = None) -> np.ndarray:
+    """Finite values of any range -> uint8, clipped to 0 ... 255 and rounded to nearest.
+
+    ``value_range``: the values that become 0 and 255. None: the 0.1 and 99.9 percentiles, so that a dead pixel
+    does not flatten the rest; or, where these are equal, the smallest and the largest value.
+    """
+    low, high = value_range or np.percentile(values, (0.1, 99.9))
     if high <= low:
-        raise ImageError(f"{name}: all its values are the same, there is nothing to fuse")
-    return np.round(np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+        low, high = values.min(), values.max()
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    return np.rint(np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
-def decode_rgb(content: bytes, name: str) -> np.ndarray:
-    """Bytes of an image file -> (H, W, 3) uint8. ``name`` is for errors. Raises ImageError."""
+def decode_rgb(content: bytes, name: str, value_range: ValueRange | None = None) -> np.ndarray:
+    """Bytes of an image file -> (H, W, 3) uint8; transparent parts become black.
+
+    ``name`` is for errors; ``value_range`` is for images of more than 8 bits, see :func:`scale_values`.
+    Raises ImageError.
+    """
     image = _open(content, name)
     if _is_deep(image):
-        return np.repeat(_scale_deep(image, name)[:, :, None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
+        return np.repeat(_scale_deep(image, name, value_range)[:, :, None], 3, axis=2)
+    try:
+        if image.has_transparency_data:
+            visible = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), visible)
+        return np.asarray(image.convert("RGB"))
+    except ValueError as error:
+        raise ImageError(f"{name}: colour mode {image.mode} is not known; save it as grey or RGB") from error
 
 
-def read_image(path: Path) -> SourceImage:
+def read_image(path: Path, value_range: ValueRange | None = None) -> SourceImage:
     """Read a PNG, JPEG, BMP, TIFF or WebP file, turned upright. Raises ImageError.
 
-    Images of more than 8 bits are scaled by percentiles of their own.
+    ``value_range`` is for images of more than 8 bits, see :func:`scale_values`.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
-    rgb = decode_rgb(content, str(path))
+    content = _read_bytes(path)
+    rgb = decode_rgb(content, str(path), value_range)
     return SourceImage(
         path=path,
         luma=grey_from_rgb(rgb),
         rgb=rgb if is_coloured(rgb) else None,
         sha256=hashlib.sha256(content).hexdigest(),
     )
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The content of a regular file. Raises ImageError, also for what would block or never end."""
+    try:
+        if path.is_symlink() and not path.exists():
+            raise ImageError(f"{path}: a broken link to {path.readlink()}; mend or remove it")
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "no regular file"
+            raise ImageError(f"{path}: {what}, not an image; move it elsewhere")
+        return path.read_bytes()
+    except PermissionError as error:
+        raise ImageError(f"{path}: cannot be read (permission denied); change its permissions") from error
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def stretch(luma: np.ndarray) -> np.ndarray:
@@ -142,23 +192,3 @@ def read_png_text(path: Path) -> dict[str, str]:
             return {key: str(value) for key, value in image.info.items() if isinstance(value, str)}
     except (OSError, ValueError, SyntaxError):
         return {}
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside its own, then rename it. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

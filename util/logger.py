@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from util.image_io import write_atomically
+from util.files import write_atomically
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -63,7 +63,9 @@ class RunRecord:
         self.path = path
         self.description = description
         self.pairs: list[PairRecord] = []
+        self.total = 0  # pairs that the run began with
         self.interrupted = False
+        self.stopped = ""  # why the run ended before its last pair, if it did of itself
         self._started = datetime.now(timezone.utc)
         self._clock = time.monotonic()
 
@@ -90,10 +92,10 @@ class RunRecord:
 
     @property
     def exit_status(self) -> int:
-        """0 when every pair is fused, 1 when some failed, 130 after an interruption."""
+        """0 when every pair is fused, 1 when some are not, 130 after an interruption."""
         if self.interrupted:
             return 130
-        return 1 if self.of("failed") else 0
+        return 1 if self.of("failed") or self.stopped else 0
 
     def write(self) -> None:
         """Write the file. Raises OSError."""
@@ -102,6 +104,7 @@ class RunRecord:
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),
             "interrupted": self.interrupted,
+            "stopped": self.stopped,
             "counts": {status: len(self.of(status)) for status in ("done", "skipped", "failed")},
             "pairs": [asdict(record) for record in self.pairs],
         }
@@ -117,6 +120,9 @@ class RunRecord:
             lines[0] += f" ({statistics.mean(times):.1f} s a pair)"
         lines += [f"results: {path}" for path in where]
         lines += [f"failed: {record.stem}: {record.reason}" for record in failed]
+        untried = self.total - len(self.pairs)
+        if self.stopped:
+            lines.append(f"stopped with {untried} not tried: {self.stopped}")
         if self.interrupted:
-            lines.append("interrupted: run the same command again to do the rest")
+            lines.append(f"interrupted with {untried} not tried: run the same command again to do the rest")
         return "\n".join(lines)

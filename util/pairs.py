@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from util.image_io import SUFFIXES, ImageError, SourceImage, read_image
+from util.image_io import SUFFIXES, ImageError, SourceImage, ValueRange, read_image
 
 MULTIPLE = 32  # sides are fitted to multiples of this, as in the released code
 FitMode = Literal["crop", "pad"]
@@ -54,13 +55,14 @@ class Pair:
         return self.ir.size
 
 
-def find_pairs(folder: Path) -> tuple[list[PairFiles], list[Problem]]:
-    """Pairs of files with the same stem in ``folder/ir`` and ``folder/vi``, in order of stem.
+def find_pairs(ir: Path, vi: Path) -> tuple[list[PairFiles], list[Problem]]:
+    """Pairs of files with the same stem in the folders ``ir`` and ``vi``, in order of stem.
 
     Files without partner and stems with two files are problems of their own. Raises InputError when a folder
-    is missing or holds no image.
+    is missing or holds no image, or when no file has a partner.
     """
-    sides = {side: images_by_stem(folder / side) for side in ("ir", "vi")}
+    folders = {"ir": ir, "vi": vi}
+    sides = {side: images_by_stem(folder) for side, folder in folders.items()}
     pairs: list[PairFiles] = []
     problems: list[Problem] = []
     for stem in sorted(set(sides["ir"]) | set(sides["vi"])):
@@ -72,36 +74,62 @@ def find_pairs(folder: Path) -> tuple[list[PairFiles], list[Problem]]:
             problems.append(Problem(stem, f"{names} have the same stem; keep one of them"))
         elif missing:
             present = "vi" if missing[0] == "ir" else "ir"
-            reason = (
-                f"{files[present][0]} has no partner: {folder / missing[0]} holds no image called {stem}.*"
-            )
-            problems.append(Problem(stem, reason))
+            lone, folder = files[present][0], folders[missing[0]]
+            alike = [other for other in sides[missing[0]] if other.lower() == stem.lower()]
+            hint = f", but {sides[missing[0]][alike[0]][0].name}: rename one of them" if alike else ""
+            problems.append(Problem(stem, f"{lone} has no partner: {folder} holds no image {stem}.*{hint}"))
         else:
             pairs.append(PairFiles(stem, files["ir"][0], files["vi"][0]))
+    if not pairs:
+        raise InputError(
+            f"no pair to fuse: of the {len(sides['ir'])} names in {ir} and the {len(sides['vi'])} in {vi}, none is "
+            f"there once in both. The first: {problems[0].reason}"
+        )
     return pairs, problems
 
 
 def images_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """The image files in a folder. Raises InputError when it is missing or holds none."""
+    """The image files in a folder, by stem in Unicode's composed form (NFC); hidden files are passed over.
+
+    Raises InputError when the folder is missing or holds none.
+    """
     if not folder.is_dir():
         raise InputError(
-            f"{folder} is not a folder; pairs are files of the same name in a folder ir and a folder vi"
+            f"{folder} is not a folder; pairs are files of the same name in a folder ir and a folder vi "
+            "(--input DIR, or --ir DIR --vi DIR)"
         )
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            found[path.stem].append(path)
+            found[unicodedata.normalize("NFC", path.stem)].append(path)
     if not found:
         raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
     return dict(found)
 
 
-def load_pair(files: PairFiles) -> Pair:
-    """Read both files. Raises PairError when one cannot be used, sizes differ or are below 32 pixels."""
-    try:
-        pair = Pair(files.stem, read_image(files.ir), read_image(files.vi))
-    except ImageError as error:
-        raise PairError(str(error)) from error
+def load_pair(
+    files: PairFiles, ir_range: ValueRange | None = None, vi_range: ValueRange | None = None
+) -> Pair:
+    """Read both files; the ranges are for images of more than 8 bits.
+
+    Raises PairError when a file cannot be used, naming both if both can't, or when sizes differ or are below
+    32 pixels.
+    """
+    images: list[SourceImage] = []
+    errors: list[str] = []
+    for path, value_range in ((files.ir, ir_range), (files.vi, vi_range)):
+        try:
+            image = read_image(path, value_range)
+            if image.luma.min() == image.luma.max():
+                raise ImageError(
+                    f"{path}: all its pixels look the same, there is nothing to fuse; leave it out"
+                )
+            images.append(image)
+        except ImageError as error:
+            errors.append(str(error))
+    if errors:
+        raise PairError("; and ".join(errors))
+    pair = Pair(files.stem, *images)
     if pair.ir.size != pair.vi.size:
         (h1, w1), (h2, w2) = pair.ir.size, pair.vi.size
         raise PairError(

@@ -1,0 +1,170 @@
+"""Samplers: plain functions of a model, a process and a first state, yielding every step.
+
+Ho et al., "Denoising Diffusion Probabilistic Models" (2020, "DDPM"); Song et al., "Denoising Diffusion Implicit
+Models" (2021, "DDIM"); Lu et al., "DPM-Solver++" (2022).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Prediction
+
+SamplerName = Literal["ddim", "ddpm", "dpmpp_2m"]
+Hook = Callable[[Tensor, int], Tensor]  # pred_xstart, index -> rectified pred_xstart
+Noise = Callable[[Tensor], Tensor]  # like -> standard normal numbers of its shape
+Update = Callable[[int, Tensor, Tensor, Prediction], Tensor]  # index, x_t, pred_xstart, prediction -> x_{t-1}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a sampler.
+
+    ``index`` in the respaced process, ``t`` the timestep that the network was given before any rescaling,
+    ``x_t`` the state *after* the step, ``pred_xstart`` the estimate, rectified by the hook, that led there.
+    """
+
+    index: int
+    t: int
+    x_t: Tensor
+    pred_xstart: Tensor
+
+
+def _loop(
+    model: Model,
+    diffusion: GaussianDiffusion,
+    x_t: Tensor,
+    update: Update,
+    hook: Hook | None,
+    count: int | None,
+) -> Iterator[Step]:
+    """What the samplers share: one call of the network a step, its estimate rectified, then their own update."""
+    x_t = x_t.float()
+    for index in reversed(range(diffusion.num_timesteps if count is None else count)):
+        with torch.no_grad():
+            prediction = diffusion.predict(model, x_t, index)
+            pred_xstart = prediction.pred_xstart
+            if hook is not None:
+                pred_xstart = hook(pred_xstart, index)  # what it returns is not constrained again
+            x_t = update(index, x_t, pred_xstart, prediction)
+        yield Step(index, int(diffusion.timestep_map[index]), x_t, pred_xstart)
+
+
+def ddim_loop(
+    model: Model,
+    diffusion: GaussianDiffusion,
+    x_T: Tensor,
+    *,
+    eta: float = 0.0,
+    hook: Hook | None = None,
+    noise: Noise | None = None,
+    count: int | None = None,
+) -> Iterator[Step]:
+    """Sample by DDIM Eq. (12), yielding the steps of index N - 1 ... 0; the last ``x_t`` is the image.
+
+    ``x_T``: (B, C, H, W) standard normal. ``eta`` in [0, 1] scales the noise added (Eq. (16)): 0 adds and
+    draws none, 1 is as random as DDPM. ``hook`` rectifies each constrained ``pred_xstart`` before the update;
+    ``noise`` draws random numbers (default ``torch.randn_like``). ``count`` takes only the last so many steps:
+    ``x_T`` is then the state at index ``count - 1``.
+    Raises ValueError for another ``eta``, and as :meth:`GaussianDiffusion.split_output` does.
+    """
+    if not 0.0 <= eta <= 1.0:
+        raise ValueError(f"eta is {eta}, but must be from 0 (deterministic) to 1 (as random as DDPM)")
+    draw = noise or torch.randn_like
+
+    def update(index: int, x_t: Tensor, pred_xstart: Tensor, _: Prediction) -> Tensor:
+        eps = diffusion.eps_from_xstart(x_t, index, pred_xstart)
+        alpha_bar = float(diffusion.alphas_cumprod[index])
+        alpha_bar_prev = float(diffusion.alphas_cumprod_prev[index])
+        sigma = eta * math.sqrt((1 - alpha_bar_prev) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_prev))
+        direction = math.sqrt(max(0.0, 1 - alpha_bar_prev - sigma**2))
+        x_t = math.sqrt(alpha_bar_prev) * pred_xstart + direction * eps
+        return x_t + sigma * draw(x_t) if sigma > 0 else x_t
+
+    return _loop(model, diffusion, x_T, update, hook, count)
+
+
+def ddpm_loop(
+    model: Model,
+    diffusion: GaussianDiffusion,
+    x_T: Tensor,
+    *,
+    hook: Hook | None = None,
+    noise: Noise | None = None,
+    count: int | None = None,
+) -> Iterator[Step]:
+    """Sample by ancestral steps, DDPM Algorithm 2; parameters, order and errors as in :func:`ddim_loop`.
+
+    Mean: the posterior's given the rectified ``pred_xstart``; variance: by ``model_var_type``; the last step
+    adds no noise.
+    """
+    draw = noise or torch.randn_like
+
+    def update(index: int, x_t: Tensor, pred_xstart: Tensor, prediction: Prediction) -> Tensor:
+        x_t = diffusion.q_posterior_mean(pred_xstart, x_t, index)
+        return x_t + torch.exp(0.5 * prediction.log_variance) * draw(x_t) if index > 0 else x_t
+
+    return _loop(model, diffusion, x_T, update, hook, count)
+
+
+def dpmpp_2m_loop(
+    model: Model,
+    diffusion: GaussianDiffusion,
+    x_T: Tensor,
+    *,
+    hook: Hook | None = None,
+    count: int | None = None,
+) -> Iterator[Step]:
+    """Sample by DPM-Solver++(2M), Algorithm 2 of its paper, on the rectified ``pred_xstart``; draws no noise.
+
+    Second order in h = lambda_{t-1} - lambda_t, lambda = log(alpha / sigma), by extrapolating from the estimate
+    of the step before; the first step, which has none, and the last, which ends at sigma = 0, are of first order,
+    that is DDIM's. Parameters, order and errors as in :func:`ddim_loop`.
+    """
+    earlier: list[tuple[float, Tensor]] = []  # h and the estimate of the step before
+
+    def update(index: int, x_t: Tensor, pred_xstart: Tensor, _: Prediction) -> Tensor:
+        alpha_bar = float(diffusion.alphas_cumprod[index])
+        alpha_bar_prev = float(diffusion.alphas_cumprod_prev[index])
+        if alpha_bar_prev == 1.0:
+            return pred_xstart
+        h = _log_snr(alpha_bar_prev) - _log_snr(alpha_bar)
+        estimate = pred_xstart
+        if earlier:
+            h_before, before = earlier.pop()
+            estimate = pred_xstart + (pred_xstart - before) * (0.5 * h / h_before)
+        earlier.append((h, pred_xstart))
+        ratio = math.sqrt((1 - alpha_bar_prev) / (1 - alpha_bar))
+        return ratio * x_t - math.sqrt(alpha_bar_prev) * math.expm1(-h) * estimate
+
+    return _loop(model, diffusion, x_T, update, hook, count)
+
+
+def _log_snr(alpha_bar: float) -> float:
+    """lambda = log(alpha / sigma) of a variance-preserving process."""
+    return 0.5 * (math.log(alpha_bar) - math.log1p(-alpha_bar))
+
+
+def sample_loop(
+    sampler: SamplerName,
+    model: Model,
+    diffusion: GaussianDiffusion,
+    x_T: Tensor,
+    *,
+    eta: float = 0.0,
+    hook: Hook | None = None,
+    noise: Noise | None = None,
+    count: int | None = None,
+) -> Iterator[Step]:
+    """The sampler that a configuration names; ``eta`` is for ``ddim`` alone."""
+    if sampler == "ddim":
+        return ddim_loop(model, diffusion, x_T, eta=eta, hook=hook, noise=noise, count=count)
+    if sampler == "ddpm":
+        return ddpm_loop(model, diffusion, x_T, hook=hook, noise=noise, count=count)
+    return dpmpp_2m_loop(model, diffusion, x_T, hook=hook, count=count)

@@ -1,0 +1,47 @@
+"""Writing files so that each is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+PART_PREFIX = ".part-"
+_ABANDONED_SECONDS = 600.0  # no write takes that long
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside its own, then rename it.
+
+    Whatever happens, an older file of that name stays as it was until the new one is complete on the disk.
+    Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=PART_PREFIX, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())  # a full disk may show only here
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what a process that was killed while writing has left in a folder; keep what may be in the making."""
+    for path in folder.glob(f"{PART_PREFIX}*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
+        except OSError:  # gone already, or not ours
+            continue
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -76,6 +77,31 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
+def take_turns(
+    configs: Mapping[str, str], height: int, width: int, steps: int, rounds: int, device: str
+) -> dict[str, list[dict[str, Any]]]:
+    """What :func:`measure` says of each model configuration, ``rounds`` times in turns, in processes of their own."""
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in configs}
+    sizes = ["--height", str(height), "--width", str(width), "--steps", str(steps), "--device", device]
+    for _ in range(rounds):
+        for name, path in configs.items():
+            line = [sys.executable, "-m", "benchmarks.step", *sizes, "--worker", path]
+            done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
+            results[name].append(json.loads(done.stdout.splitlines()[-1]))
+    return results
+
+
+def table(results: Mapping[str, list[dict[str, Any]]]) -> str:
+    """Medians over the turns, as Markdown."""
+    lines = ["| prior | seconds a step | of it the network | rest | peak memory |", "|---|---|---|---|---|"]
+    for name, runs in results.items():
+        step, network, peak = (statistics.median(r[key] for r in runs) for key in ("step", "network", "peak"))
+        lines.append(
+            f"| {name} | {step:.3f} | {network:.3f} | {step - network:.4f} | {peak / 2**30:.2f} GiB |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -85,26 +111,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="timed steps in a turn (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    parser.add_argument("--worker", choices=PRIORS, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     device = choose_device(args.device, None)
     if args.worker:
-        print(json.dumps(measure(PRIORS[args.worker], args.height, args.width, args.steps, device)))
+        print(json.dumps(measure(args.worker, args.height, args.width, args.steps, device)))
         return
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in PRIORS}
-    for _ in range(args.rounds):
-        for name in PRIORS:
-            line = [sys.executable, "-m", "benchmarks.step", *sys.argv[1:], "--worker", name]
-            done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
-            results[name].append(json.loads(done.stdout.splitlines()[-1]))
+    results = take_turns(PRIORS, args.height, args.width, args.steps, args.rounds, args.device)
     print(
         f"{device_label(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32, "
         f"one pair of {args.width}x{args.height}, medians of {args.rounds} x {args.steps} steps\n"
     )
-    print("| prior | seconds a step | of it the network | rest | peak memory |\n|---|---|---|---|---|")
-    for name, runs in results.items():
-        step, network, peak = (statistics.median(r[key] for r in runs) for key in ("step", "network", "peak"))
-        print(f"| {name} | {step:.3f} | {network:.3f} | {step - network:.4f} | {peak / 2**30:.2f} GiB |")
+    print(table(results))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,8 +39,25 @@ def discretized_gaussian_log_likelihood(x: Tensor, means: Tensor, log_scales: Te
     return probability.clamp(min=1e-12).log()
 
 
+def min_snr_weight(diffusion: GaussianDiffusion, t: Tensor, gamma: float) -> Tensor:
+    """Weights (B,) of the squared error that amount to min(SNR, gamma) for the error of x_0.
+
+    Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (2023), section 3.4, with
+    SNR = alphas_cumprod / (1 - alphas_cumprod). An error of eps is that of x_0 times sqrt(SNR); one of the mean
+    of x_{t-1} is that of x_0 times ``posterior_mean_coef1`` (DDPM Eq. (7)).
+    """
+    snr = diffusion.alphas_cumprod / (1.0 - diffusion.alphas_cumprod)
+    gain = {"epsilon": snr, "start_x": 1.0, "previous_x": diffusion.posterior_mean_coef1**2}
+    return extract(np.minimum(snr, gamma) / gain[diffusion.model_mean_type], t).view(-1)
+
+
 def training_losses(
-    model: Model, diffusion: GaussianDiffusion, x_start: Tensor, t: Tensor, noise: Tensor
+    model: Model,
+    diffusion: GaussianDiffusion,
+    x_start: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    min_snr_gamma: float | None = None,
 ) -> dict[str, Tensor]:
     """Losses of a batch, each (B,): ``loss``, the one to minimise, and its parts ``mse`` and ``vb``.
 
@@ -47,6 +65,7 @@ def training_losses(
     ``noise``: standard normal, shaped like ``x_start``. ``mse`` compares what ``model_mean_type`` predicts.
     ``vb``, only for learned variances, is the term of the variational bound in bits per dimension times
     N / 1000 (its sum over all steps, weighted by 0.001); it has no gradient with respect to the mean.
+    ``min_snr_gamma`` weights ``mse``, in ``loss`` alone, by :func:`min_snr_weight`; None: all timesteps alike.
     Raises ValueError when the model's channels do not fit ``model_var_type``.
     """
     x_t = diffusion.q_sample(x_start, t, noise)
@@ -54,8 +73,9 @@ def training_losses(
     posterior_mean = diffusion.q_posterior_mean(x_start, x_t, t)
     target = {"epsilon": noise, "start_x": x_start, "previous_x": posterior_mean}[diffusion.model_mean_type]
     mse = (target - mean_output).square().flatten(1).mean(1)
+    weighted = mse if min_snr_gamma is None else mse * min_snr_weight(diffusion, t, min_snr_gamma)
     if var_output is None:
-        return {"loss": mse, "mse": mse}
+        return {"loss": weighted, "mse": mse}
 
     pred_xstart = diffusion.xstart_from_output(mean_output.detach(), x_t, t)
     mean = diffusion.q_posterior_mean(pred_xstart, x_t, t)
@@ -66,4 +86,4 @@ def training_losses(
     likelihood = discretized_gaussian_log_likelihood(x_start, mean, 0.5 * log_variance)
     nats = torch.where(t.view(-1, 1, 1, 1) == 0, -likelihood, kl).flatten(1).mean(1)
     vb = nats / math.log(2.0) * (diffusion.num_timesteps / 1000.0)
-    return {"loss": mse + vb, "mse": mse, "vb": vb}
+    return {"loss": weighted + vb, "mse": mse, "vb": vb}

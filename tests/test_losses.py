@@ -10,7 +10,12 @@ from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.losses import discretized_gaussian_log_likelihood, normal_kl, training_losses
+from guided_diffusion.losses import (
+    discretized_gaussian_log_likelihood,
+    min_snr_weight,
+    normal_kl,
+    training_losses,
+)
 
 T = torch.tensor([0, 1, 40, 99])
 LEVELS = torch.arange(256, dtype=torch.float64) / 127.5 - 1
@@ -148,3 +153,43 @@ def test_channels_that_do_not_fit() -> None:
     x_start, noise = batch()
     with pytest.raises(ValueError, match="model_var_type: learned_range needs 6"):
         training_losses(lambda x_t, t: x_t, make(), x_start, T, noise)
+
+
+def test_min_snr_weights_of_noise_are_those_of_the_paper() -> None:
+    """min(SNR, gamma) / SNR: 1 where there is more noise than gamma allows for, falling to 0 where there is less."""
+    diffusion = make()
+    every = torch.arange(diffusion.num_timesteps)
+    weights = min_snr_weight(diffusion, every, gamma=5.0).numpy()
+    snr = diffusion.alphas_cumprod / (1 - diffusion.alphas_cumprod)
+    np.testing.assert_allclose(weights, np.minimum(1.0, 5.0 / snr), rtol=1e-6)
+    assert (weights[snr < 5] == 1).all() and weights[0] < 0.01
+
+
+@pytest.mark.parametrize("mean_type", ["epsilon", "start_x", "previous_x"])
+def test_min_snr_weighs_the_error_of_x_0_alike_whatever_is_predicted(mean_type: str) -> None:
+    """One estimate of x_0, said in three ways, costs min(SNR, gamma) times its squared error in each."""
+    diffusion = make(model_mean_type=mean_type, model_var_type="fixed_small")
+    x_start, noise = batch()
+    error = 0.1 * torch.randn(x_start.shape, generator=torch.Generator().manual_seed(3))
+    guess = x_start + error
+
+    def model(x_t: Tensor, timesteps: Tensor) -> Tensor:
+        if mean_type == "epsilon":
+            return diffusion.eps_from_xstart(x_t, T, guess)
+        return guess if mean_type == "start_x" else diffusion.q_posterior_mean(guess, x_t, T)
+
+    losses = training_losses(model, diffusion, x_start, T, noise, min_snr_gamma=5.0)
+    snr = diffusion.alphas_cumprod[T] / (1 - diffusion.alphas_cumprod[T])
+    expected = np.minimum(snr, 5.0) * error.square().mean(dim=(1, 2, 3)).numpy()
+    # float32; at index 99 an error of x_0 is 157 times that of eps
+    np.testing.assert_allclose(losses["loss"].numpy(), expected, rtol=1e-3)
+
+
+def test_weighting_leaves_the_bound_alone() -> None:
+    x_start, noise = batch()
+    model = oracle(make(), x_start, noise + 0.3, v=0.0)
+    plain = training_losses(model, make(), x_start, T, noise)
+    weighted = training_losses(model, make(), x_start, T, noise, min_snr_gamma=5.0)
+    assert torch.equal(plain["mse"], weighted["mse"]) and torch.equal(plain["vb"], weighted["vb"])
+    weight = min_snr_weight(make(), T, 5.0)
+    torch.testing.assert_close(weighted["loss"], weight * plain["mse"] + plain["vb"])

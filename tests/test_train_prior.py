@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import signal
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,15 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
-from guided_diffusion.config import DiffusionConfig, ModelConfig
+from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.script_util import create_model
 from tests.conftest import TINY
-from tools import train_prior
-from tools.photos import center_crop, load_photos, random_crop, to_batch
-from tools.train_prior import Recipe, learning_rate, make_batch, sigma_timestep, validate
+from tools import train_prior, training
+from tools.photos import load_photos
+from tools.recipe import Recipe
+from tools.validation import sigma_timestep, validate
 from util.checkpoint import load_prior
-
-RECIPE = Recipe(
-    steps=100, batch_size=2, crop=16, lr=1e-3, warmup=10, weight_decay=0.0, ema=0.99, seed=0,
-    model=ModelConfig(64, 32, 1), diffusion=DiffusionConfig(),
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -45,20 +42,24 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def run(tmp_path: Path, photos: Path, name: str, *more: str) -> dict[str, Tensor]:
+def command(tmp_path: Path, photos: Path, name: str, *more: str) -> list[str]:
     config = tmp_path / "model.yaml"
     config.write_text(yaml.safe_dump({**TINY, "model_path": "x.pt"}))
     out = tmp_path / f"{name}.pt"
     line = ["--data", str(photos), "--val", str(photos), "--model_config", str(config), "--device", "cpu"]
     line += ["--out", str(out), "--run_dir", str(tmp_path / name), "--steps", "6", "--batch_size", "2"]
-    line += ["--crop", "16", "--warmup", "2", "--val_every", "3", "--save_every", "2"]
+    line += ["--crop", "16", "--warmup", "2", "--val_every", "6", "--save_every", "2"]
     line += ["--val_images", "1"]
-    assert train_prior.main([*line, *more]) == 0
-    return torch.load(out, weights_only=True)
+    return [*line, *more]
+
+
+def run(tmp_path: Path, photos: Path, name: str, *more: str) -> dict[str, Tensor]:
+    assert train_prior.main(command(tmp_path, photos, name, *more)) == 0
+    return torch.load(tmp_path / f"{name}.pt", weights_only=True)
 
 
 def test_the_file_is_a_prior_in_half_precision_and_the_log_is_complete(tmp_path: Path, photos: Path):
-    state = run(tmp_path, photos, "run")
+    state = run(tmp_path, photos, "run", "--val_every", "3")
     assert all(value.dtype == torch.float16 for value in state.values())
     with torch.device("meta"):
         model = create_model(**TINY)
@@ -68,31 +69,83 @@ def test_the_file_is_a_prior_in_half_precision_and_the_log_is_complete(tmp_path:
     assert all(math.isfinite(value) for entry in log for value in entry.values())
 
 
+@pytest.mark.parametrize("later", [(), ("min_snr_gamma", "grey", "low_light")])
 def test_a_killed_run_ends_with_the_same_weights(
-    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, later: tuple[str, ...]
 ):
-    """Killed after step 5, the last saved state being that of step 4."""
+    """Killed after step 5, the last saved state being that of step 4, perhaps by a version without ``later``."""
     whole = run(tmp_path, photos, "whole")
-    make = train_prior.make_batch
+    make = training.make_batch
 
-    def killed(photos: Any, recipe: Recipe, step: int, num_timesteps: int) -> Any:
+    def killed(photos: Any, recipe: Recipe, step: int, *rest: Any) -> Any:
         if step == 5:
             raise SystemExit("killed")
-        return make(photos, recipe, step, num_timesteps)
+        return make(photos, recipe, step, *rest)
 
-    monkeypatch.setattr(train_prior, "make_batch", killed)
+    monkeypatch.setattr(training, "make_batch", killed)
     with pytest.raises(SystemExit, match="killed"):
         run(tmp_path, photos, "resumed")
     assert not (tmp_path / "resumed.pt").exists()
     monkeypatch.undo()
+    state = torch.load(tmp_path / "resumed/state.pt", weights_only=True)
+    recipe = json.loads(state["recipe"])
+    for choice in later:
+        del recipe[choice]
+    torch.save({**state, "recipe": json.dumps(recipe, sort_keys=True)}, tmp_path / "resumed/state.pt")
     resumed = run(tmp_path, photos, "resumed")
-    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+    assert state["step"] == 4 and all(torch.equal(resumed[key], whole[key]) for key in whole)
 
 
-def test_another_recipe_does_not_go_on_from_this_state(tmp_path: Path, photos: Path):
-    run(tmp_path, photos, "run")
-    with pytest.raises(SystemExit, match="another recipe"):
-        run(tmp_path, photos, "run", "--seed", "1")
+def test_a_stopped_run_saves_its_state_and_says_so(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    make = training.make_batch
+
+    def interrupted(photos: Any, recipe: Recipe, step: int, *rest: Any) -> Any:
+        if step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return make(photos, recipe, step, *rest)
+
+    monkeypatch.setattr(training, "make_batch", interrupted)
+    assert train_prior.main(command(tmp_path, photos, "run")) == 130
+    assert "stopped at step 3" in capsys.readouterr().out  # the step in progress is finished
+    assert torch.load(tmp_path / "run/state.pt", weights_only=True)["step"] == 3
+    assert not (tmp_path / "run.pt").exists()
+
+
+@pytest.mark.parametrize("more", [("--seed", "1"), ("--grey", "0.1"), ("--min_snr_gamma", "5")])
+def test_another_recipe_does_not_go_on_from_this_state(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, str]
+):
+    run(tmp_path, photos, "run", "--steps", "1")
+    assert train_prior.main(command(tmp_path, photos, "run", "--steps", "1", *more)) == 2
+    assert "another recipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--data", "none.tar"), "none.tar does not exist"),
+        (("--batch_size", "0"), "at least 1"),
+        (("--grey", "2"), "from 0 to 1"),
+        (("--min_snr_gamma", "0"), "more than 0"),
+        (("--init", "WRONG"), "holds another network"),
+    ],
+)
+def test_what_cannot_start_says_why(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, str], words: str
+):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "wrong.pt")
+    more = (more[0], more[1].replace("WRONG", str(tmp_path / "wrong.pt")))
+    assert train_prior.main(command(tmp_path, photos, "run", *more)) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run.pt").exists()
+
+
+def test_every_choice_of_the_recipe_trains(tmp_path: Path, photos: Path):
+    choices = ["--timesteps", "edm", "--min_snr_gamma", "5", "--grey", "0.5", "--low_light", "0.5"]
+    state = run(tmp_path, photos, "run", *choices, "--precision", "bf16", "--workers", "2")
+    assert all(value.isfinite().all() for value in state.values())
 
 
 def test_starting_from_weights(tmp_path: Path, photos: Path):
@@ -128,28 +181,17 @@ def test_photos_from_folders_and_archives_are_the_same(tmp_path: Path, photos: P
         load_photos([tmp_path / "none.tar"], 32)
 
 
-def test_crops():
-    photo = np.arange(50 * 70 * 3, dtype=np.uint32).reshape(50, 70, 3).astype(np.uint8)
-    rng = np.random.default_rng(0)
-    assert all(random_crop(photo, 48, rng).shape == (48, 48, 3) for _ in range(50))
-    np.testing.assert_array_equal(center_crop(photo, 30), photo[10:40, 20:50])
-    batch = to_batch([np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)])
-    assert batch.shape == (2, 3, 4, 4) and batch[0].eq(-1).all() and batch[1].eq(1).all()
+def test_batches_prepared_ahead_are_the_same_in_the_same_order():
+    assert list(training.prepared(str, range(3, 20), workers=3)) == [str(n) for n in range(3, 20)]
+    stream = training.prepared(str, range(100), workers=2)
+    assert next(stream) == "0"
+    stream.close()  # a run that stops early leaves no thread behind
 
+    def fails(step: int) -> int:
+        return 1 // (step - 2)
 
-def test_a_batch_depends_on_seed_and_step_alone():
-    photos = [np.random.default_rng(n).integers(0, 256, (40, 40, 3), dtype=np.uint8) for n in range(3)]
-    first, again = make_batch(photos, RECIPE, 5, 1000), make_batch(photos, RECIPE, 5, 1000)
-    other = make_batch(photos, RECIPE, 6, 1000)
-    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
-    assert not torch.equal(first[2], other[2])
-
-
-def test_learning_rate_warms_up_and_decays_to_zero():
-    rates = [learning_rate(step, RECIPE) for step in range(101)]
-    assert rates[0] == pytest.approx(1e-4) and max(rates) == pytest.approx(1e-3) and rates[10] == max(rates)
-    assert rates[55] == pytest.approx(5e-4)  # half-way down the cosine
-    assert rates[100] == pytest.approx(0.0, abs=1e-12)
+    with pytest.raises(ZeroDivisionError):
+        list(training.prepared(fails, range(9), workers=2))
 
 
 def test_noise_levels_and_psnr_of_a_known_predictor():

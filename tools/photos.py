@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tarfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,11 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
         for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
             yield str(path), path.read_bytes()
     else:
-        with tarfile.open(source) as archive:
+        try:
+            archive = tarfile.open(source)  # noqa: SIM115, closed below
+        except (OSError, tarfile.TarError) as error:
+            raise ValueError(f"{source} is no folder and no readable tar archive ({error})") from error
+        with archive:
             members = [
                 m for m in archive.getmembers() if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES
             ]
@@ -32,13 +37,16 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"{source}:{member.name}", stream.read()
 
 
-def load_photos(sources: Sequence[Path], min_side: int, limit: int | None = None) -> list[np.ndarray]:
+def load_photos(
+    sources: Sequence[Path], min_side: int, limit: int | None = None, quiet: bool = False
+) -> list[np.ndarray]:
     """Every photograph of ``sources`` whose sides are at least ``min_side``: (H, W, 3) uint8 arrays.
 
-    Unreadable files are named and left out. Raises ValueError when nothing is left.
+    Unreadable files are left out, and named unless ``quiet``. Raises ValueError when nothing is left, and when
+    a source does not exist or is no folder or tar archive.
     """
     photos: list[np.ndarray] = []
-    bar = tqdm(desc="decoding photographs", unit="image")
+    bar = tqdm(desc="decoding photographs", unit="image", disable=quiet)
     for source in sources:
         if not source.exists():
             raise ValueError(f"{source} does not exist: give folders or tar archives of photographs")
@@ -48,7 +56,8 @@ def load_photos(sources: Sequence[Path], min_side: int, limit: int | None = None
         try:
             photo = decode_rgb(content, name)
         except ImageError as error:
-            tqdm.write(f"left out: {error}")
+            if not quiet:
+                tqdm.write(f"left out: {error}")
             continue
         if min(photo.shape[:2]) >= min_side:
             photos.append(photo)
@@ -61,16 +70,37 @@ def load_photos(sources: Sequence[Path], min_side: int, limit: int | None = None
     return photos
 
 
-def random_crop(photo: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random (size, size, 3) crop, flipped half of the time, and half of the time scaled down by 1 to 2."""
-    height, width = photo.shape[:2]
+@dataclass(frozen=True)
+class Crop:
+    """A square window of a photograph, ``side`` pixels wide, and whether it is mirrored."""
+
+    top: int
+    left: int
+    side: int
+    mirrored: bool
+
+    def cut(self, photo: np.ndarray, size: int) -> np.ndarray:
+        """The window, scaled to (size, size, 3) uint8."""
+        crop = photo[self.top : self.top + self.side, self.left : self.left + self.side]
+        if self.side != size:
+            crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
+        return crop[:, ::-1] if self.mirrored else crop
+
+
+def draw_crop(shape: Sequence[int], size: int, rng: np.random.Generator) -> Crop:
+    """A random window of a photograph of (height, width): mirrored half of the time, and half of the time
+    up to twice ``size`` wide, that is, scaled down by 1 to 2."""
+    height, width = shape
     scale = rng.uniform(1.0, 2.0) if rng.random() < 0.5 else 1.0
-    window = min(round(size * scale), height, width)
-    top, left = rng.integers(0, height - window + 1), rng.integers(0, width - window + 1)
-    crop = photo[top : top + window, left : left + window]
-    if window != size:
-        crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
-    return crop[:, ::-1] if rng.random() < 0.5 else crop
+    side = min(round(size * scale), height, width)
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    return Crop(int(top), int(left), side, bool(rng.random() < 0.5))
+
+
+def darken(crop: np.ndarray, gain: float, gamma: float) -> np.ndarray:
+    """Levels v of 255 -> 255 gain (v / 255)^gamma, rounded: uint8 as a scene with little light, without its noise."""
+    levels = np.round(255.0 * gain * (np.arange(256) / 255.0) ** gamma).astype(np.uint8)
+    return levels[crop]
 
 
 def center_crop(photo: np.ndarray, size: int) -> np.ndarray:

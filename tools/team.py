@@ -1,0 +1,80 @@
+"""The processes that train together: one alone, or as many as torchrun starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from util.device import choose_device
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process's ``rank`` among ``size``. Decisions travel over ``control``, which never waits for a GPU."""
+
+    rank: int = 0
+    size: int = 1
+    control: Any = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that writes, validates and reports."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """This rank's part of ``count`` items. Raises ValueError when they cannot be shared equally."""
+        if count % self.size:
+            raise ValueError(f"a batch of {count} cannot be shared equally among {self.size} processes")
+        each = count // self.size
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is true in any process."""
+        return self._reduced(float(flag), dist.ReduceOp.MAX) > 0
+
+    def mean(self, value: float) -> float:
+        """The mean of every process's ``value``."""
+        return self._reduced(value, dist.ReduceOp.SUM) / self.size
+
+    def agree(self, value: int) -> bool:
+        """Whether ``value`` is the same in all processes."""
+        lowest = -self._reduced(-float(value), dist.ReduceOp.MAX)
+        return lowest == self._reduced(float(value), dist.ReduceOp.MAX)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.size > 1:
+            dist.barrier(group=self.control)
+
+    def _reduced(self, value: float, how: Any) -> float:
+        if self.size == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(tensor, op=how, group=self.control)
+        return tensor.item()
+
+
+@contextlib.contextmanager
+def join_team(device_name: str) -> Iterator[tuple[Team, torch.device]]:
+    """This process's team and device, from the variables that torchrun sets; without them, alone.
+
+    Each process takes the CUDA device of its local rank, whatever N in ``cuda:N`` is. Raises ValueError as
+    :func:`~util.device.choose_device` does.
+    """
+    device = choose_device(device_name, None)
+    if "LOCAL_RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Team(), device
+        return
+    if device.type == "cuda":
+        device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}", None)
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    yield Team(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo")), device
+    # after an error the others may wait in a collective for ever: then this process just ends, and they with it
+    dist.destroy_process_group()

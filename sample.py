@@ -24,6 +24,7 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.nn import channels_last
 from guided_diffusion.samplers import Step
 from guided_diffusion.script_util import empty_model
+from guided_diffusion.tiling import TiledModel
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.ycbcr import full_range_luma
 from util.allocator import keep_freed_memory
@@ -176,7 +177,11 @@ def batch_fuser(job: Job) -> FuseBatch:
         ir, vi = to_tensor(pair.ir for pair in pairs), to_tensor(pair.vi for pair in pairs)
         cores = [fitted_size(pair.size, "crop") for pair in pairs]
         sampler = job.diffusion_config.sampler
-        fused = fuse(job.model, job.diffusion, sampler, job.fusion_config, ir, vi, report, cores)
+        runtime, model = job.fusion_config.runtime, job.model
+        tile = runtime.tile_of((ir.shape[2], ir.shape[3]))
+        if model is not None and tile is not None:
+            model = TiledModel(model, tile, runtime.overlap)
+        fused = fuse(model, job.diffusion, sampler, job.fusion_config, ir, vi, report, cores)
         return fused[:, 0].cpu().numpy()
 
     return fuse_batch

@@ -94,6 +94,32 @@ class EMConfig:
 
 
 @dataclass(frozen=True)
+class RuntimeConfig:
+    """How the work is done (``runtime:`` in ``fusion_config.yaml``).
+
+    ``tile``, ``overlap``: sides of the overlapping tiles in which the prior sees large images, multiples of 32;
+    ``auto`` takes tiles for what is larger than 1024x1024. Raises ValueError, naming the key, for what cannot be.
+    """
+
+    tile: int | Literal["auto", "off"] = "auto"
+    overlap: int = 128
+
+    def __post_init__(self) -> None:
+        if self.overlap < 0 or self.overlap % 32:
+            raise ValueError(f"runtime.overlap is {self.overlap}, but must be a multiple of 32, or 0")
+        if isinstance(self.tile, int) and (self.tile % 32 or self.tile <= self.overlap):
+            raise ValueError(
+                f"runtime.tile is {self.tile}, but must be a multiple of 32 and more than overlap ({self.overlap})"
+            )
+
+    def tile_of(self, size: tuple[int, int]) -> int | None:
+        """The side of the tiles for an image of this height and width; None: it goes through whole."""
+        if self.tile == "auto":
+            return max(512, 2 * self.overlap) if size[0] * size[1] > 1024 * 1024 else None
+        return None if self.tile == "off" or max(size) <= self.tile else self.tile
+
+
+@dataclass(frozen=True)
 class FusionConfig:
     """How one pair is fused (``fusion_config.yaml``). Raises ValueError for a seed or eta out of range.
 
@@ -102,7 +128,7 @@ class FusionConfig:
     plain YCbCr substitution. ``eta``: noise added by ddim, as a share of what ddpm adds. ``warm_start``: begin at
     the timestep nearest below it, from EM alone with noise added, instead of from noise. ``ir_range``,
     ``vi_range``: the two values of images of more than 8 bits that become black and white (None: percentiles of
-    each image).
+    each image). ``runtime``: how the work is done.
     """
 
     em: EMConfig = field(default_factory=EMConfig)
@@ -115,6 +141,7 @@ class FusionConfig:
     warm_start: int | None = None
     ir_range: list[float] | None = None
     vi_range: list[float] | None = None
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from guided_diffusion.fp16_util import convert_convolutions
 from guided_diffusion.nn import GroupNorm32, timestep_embedding, zero_module
+from guided_diffusion.subpixel import fold_upsampling, upsample_conv
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,12 @@ class Upsample(nn.Module):
     def __init__(self, channels: int, use_conv: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1) if use_conv else None
+        self.phases: Tensor | None
+        self.register_buffer("phases", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.conv is not None and self.phases is not None:
+            return upsample_conv(x, self.phases, self.conv.bias)
         x = F.interpolate(x, scale_factor=2, mode="nearest")  # (B, C, H, W) -> (B, C, 2H, 2W)
         return x if self.conv is None else self.conv(x)
 
@@ -92,6 +97,8 @@ class ResBlock(nn.Module):
         self.in_layers = nn.Sequential(
             GroupNorm32(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
         )
+        self.phases: Tensor | None
+        self.register_buffer("phases", None, persistent=False)
         self.resample: nn.Module | None = None
         if up:
             self.resample = Upsample(channels, use_conv=False)
@@ -118,9 +125,13 @@ class ResBlock(nn.Module):
     def _forward(self, x: Tensor, emb: Tensor) -> Tensor:
         norm, activation, conv = self.in_layers
         h = activation(norm(x))
-        if self.resample is not None:
-            h, x = self.resample(h), self.resample(x)
-        h = conv(h)
+        if self.resample is None:
+            h = conv(h)
+        elif self.phases is None:
+            h, x = conv(self.resample(h)), self.resample(x)
+        else:
+            assert isinstance(conv, nn.Conv2d)
+            h, x = upsample_conv(h, self.phases, conv.bias), self.resample(x)
         emb_out = self.emb_layers(emb)[:, :, None, None].to(h.dtype)
         norm, *rest = self.out_layers
         if self.scale_shift:
@@ -211,10 +222,26 @@ class UNetModel(nn.Module):
         """Height and width of the input must be multiples of this."""
         return 2 ** (len(self.params.channel_mult) - 1)
 
+    def fold_upsampling(self) -> None:
+        """Do upsampling and the convolution after it in one, see :mod:`guided_diffusion.subpixel`; for inference.
+
+        The weights must have been loaded; call it before :meth:`convert_body`, so that sums are of float32 weights.
+        """
+        for module in self.modules():
+            if isinstance(module, Upsample) and module.conv is not None:
+                module.phases = fold_upsampling(module.conv.weight)
+            elif isinstance(module, ResBlock) and isinstance(module.resample, Upsample):
+                conv = module.in_layers[-1]
+                assert isinstance(conv, nn.Conv2d)
+                module.phases = fold_upsampling(conv.weight)
+
     def convert_body(self, dtype: torch.dtype) -> None:
         """Run the convolutions between the embedding and the output layer in ``dtype`` (e.g. float16)."""
         for blocks in (self.input_blocks, self.middle_block, self.output_blocks):
             convert_convolutions(blocks, dtype)
+            for module in blocks.modules():
+                if isinstance(module, Upsample | ResBlock) and module.phases is not None:
+                    module.phases = module.phases.to(dtype)
         self.dtype = dtype
 
     def forward(self, x: Tensor, timesteps: Tensor, y: Tensor | None = None) -> Tensor:

@@ -490,3 +490,30 @@ def test_default_prior_is_the_official_one_only_where_it_lies(
 def test_shipped_configuration_is_that_of_the_released_code():
     config = sample.read_config(DiffusionConfig, ROOT / "configs/diffusion_config.yaml")
     assert dataclasses.asdict(config)["timestep_respacing"] == 100 and config.sampler == "ddim"
+
+
+def test_tiles(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch):
+    """Large images go through the prior in tiles, and look as they do when they go through whole."""
+    make_pair(work / "input", "a", (96, 128))
+    whole = write_fusion(work, runtime={"tile": "off"})
+    assert run("--limit", "1", "--fusion_config", whole, "--save_dir", str(work / "whole")) == 0
+    shapes: set[tuple[int, ...]] = set()
+    call = sample.UNetModel.forward
+
+    def watch(model: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        shapes.add(tuple(x.shape[2:]))
+        return call(model, x, *rest)
+
+    monkeypatch.setattr(sample.UNetModel, "forward", watch)
+    tiles = write_fusion(work, runtime={"tile": 64, "overlap": 32})
+    assert run("--limit", "1", "--fusion_config", tiles) == 0
+    assert shapes == {(64, 64)}
+    difference = image(work / "output/recon/a.png").astype(int) - image(work / "whole/recon/a.png")
+    assert np.abs(difference).mean() < 12  # levels: the norms of a tile are not those of the whole
+    for wrong in ({"tile": 65}, {"tile": 64, "overlap": 64}, {"overlap": 5}):
+        assert run("--fusion_config", write_fusion(work, runtime=wrong)) == 2
+
+
+def test_which_sizes_are_tiled():
+    runtime = sample.FusionConfig().runtime
+    assert runtime.tile_of((1024, 1024)) is None and runtime.tile_of((1024, 1280)) == 512

@@ -36,7 +36,7 @@ from tools.prior_report import cost_table, denoising_table, fill_card, loss_tabl
 from tools.prior_samples import write_grids
 from tools.validation import SIGMAS
 from util.allocator import keep_freed_memory
-from util.checkpoint import OFFICIAL_BYTES, PriorInfo, load_prior
+from util.checkpoint import OFFICIAL, PriorInfo, load_prior
 from util.config_io import read_yaml
 from util.device import choose_device, device_label
 from util.image_io import write_atomically
@@ -157,7 +157,7 @@ def prepare(args: argparse.Namespace) -> Job:
 def cost_of(config: ModelConfig, file_bytes: int) -> dict[str, Any]:
     """Parameters, bytes of the file and GFLOP a step at 256x256 of this prior and of the official one."""
     official = from_mapping(ModelConfig, read_yaml(OFFICIAL_CONFIG), OFFICIAL_CONFIG)
-    pairs = (("prior", config, file_bytes), ("official", official, OFFICIAL_BYTES))
+    pairs = (("prior", config, file_bytes), ("official", official, OFFICIAL.size))
     return {
         name: {"parameters": parameters(model), "bytes": count, "gflop": gflop(model)}
         for name, model, count in pairs

@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from util.image_io import write_atomically
+from util.files import write_atomically
 from util.remote import ConnectionLost, DownloadError, Reply, ServerUnreachable, open_remote, public_url
 
 try:

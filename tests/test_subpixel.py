@@ -1,0 +1,45 @@
+"""Upsampling folded into the convolution after it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guided_diffusion.script_util import create_model
+from guided_diffusion.subpixel import fold_upsampling, upsample_conv
+from tests.conftest import TINY
+from tools.rule_weights import rule_state_dict
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
+def test_equals_upsampling_then_convolution(height: int, width: int, channels: int, out: int, seed: int):
+    """In float64, so that nothing but the order of sums differs; edges included."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    x, weight, bias = normal(2, channels, height, width), normal(out, channels, 3, 3), normal(out)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, bias, padding=1)
+    torch.testing.assert_close(upsample_conv(x, fold_upsampling(weight), bias), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("updown", [False, True])
+def test_a_folded_network_says_the_same(updown: bool):
+    """float32 sums in another order; the state dict stays that of the checkpoint."""
+    keys = {**TINY, "channel_mult": "1,1,2", "resblock_updown": updown}
+    model = create_model(**keys).eval().requires_grad_(False)
+    model.load_state_dict(rule_state_dict(model, 3))
+    x, t = torch.randn((2, 3, 32, 48), generator=torch.Generator().manual_seed(1)), torch.tensor([10, 700])
+    expected, names = model(x, t), list(model.state_dict())
+    model.fold_upsampling()
+    assert list(model.state_dict()) == names
+    assert sum(buffer is not None for buffer in model.buffers()) == 2  # two levels go up
+    out = model(x, t)
+    assert float((out - expected).norm() / expected.norm()) < 2e-6
+    model.convert_body(torch.bfloat16)
+    assert all(buffer.dtype == torch.bfloat16 for buffer in model.buffers())
+    assert float((model(x, t) - expected).norm() / expected.norm()) < 0.1

@@ -21,6 +21,7 @@ from util.views import Box, by_dataset, check_box, choose_stems, contrast_box, f
 _INK = "#010203"  # stands for the colour of the text around an SVG, and nothing else is drawn in it
 _COLOURS = ("#d1495b", "#2e86ab", "#e0a030", "#5a9e6f", "#8d6cab", "#c4713b", "#4aa5a0", "#9a8c7a")
 _BOX_COLOUR = "#ff3b30"
+_PANEL_COLUMNS = 6
 
 
 def radar(block: Block, metrics: Sequence[str]) -> Figure | None:
@@ -48,11 +49,12 @@ def radar(block: Block, metrics: Sequence[str]) -> Figure | None:
     for index, row in enumerate(rows):
         shares = np.array([max(0.0, row.values[name] / best[name]) for name in axes])
         corners = rim * np.append(shares, shares[0])
-        style = {"paper": "-", "others": ":", "here": "-"}[row.kind]
+        # colours that come round again are dashed
+        style = ":" if row.kind == "others" else "-" if index < len(_COLOURS) else "--"
         colour = _COLOURS[index % len(_COLOURS)]
         label = f"{row.label}, as published" if row.kind == "paper" else row.label
         plot.plot(*corners, style, color=colour, linewidth=1.8, label=label)
-        if row.kind == "here":
+        if row.kind == "here" and len(rows) < len(_COLOURS):
             plot.fill(*corners, color=colour, alpha=0.12)
     plot.set(xlim=(-1.4, 1.4), ylim=(-1.3, 1.3), aspect="equal")
     plot.axis("off")
@@ -116,19 +118,27 @@ def panel(results: Sequence[Result], stem: str, box: Box | None = None) -> Figur
     if box is None:
         box = contrast_box(ir.luma[:height, :width], vi.luma[:height, :width])
     x, y, w, h = check_box(box, (height, width), str(first.ir))
-    top, bottom = height / width, h / w
+    bands = -(-len(columns) // _PANEL_COLUMNS)  # rows of columns, each of images and crops
+    across = min(len(columns), _PANEL_COLUMNS)
+    ratios = [height / width, h / w] * bands
     inches = 3.0
-    figure = Figure(figsize=(inches * len(columns), inches * (top + bottom) + 0.5), layout="constrained")
-    grid = figure.subplots(2, len(columns), squeeze=False, height_ratios=[top, bottom])
-    for column, (label, image) in enumerate(columns):
-        grid[0, column].imshow(image, interpolation="lanczos")
-        grid[0, column].add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=_BOX_COLOUR, linewidth=1.5))
-        grid[0, column].set_title(label, fontsize=9)
-        grid[1, column].imshow(image[y : y + h, x : x + w], interpolation="nearest")
-        for spine in grid[1, column].spines.values():
+    figure = Figure(figsize=(inches * across, inches * sum(ratios) + 0.5 * bands), layout="constrained")
+    grid = figure.subplots(2 * bands, across, squeeze=False, height_ratios=ratios)
+    for axes in grid.flat:
+        axes.set_visible(False)
+    for index, (label, image) in enumerate(columns):
+        band, column = divmod(index, across)
+        whole, crop = grid[2 * band, column], grid[2 * band + 1, column]
+        whole.imshow(image, interpolation="lanczos")
+        whole.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=_BOX_COLOUR, linewidth=1.5))
+        whole.set_title(label, fontsize=9)
+        whole.axis("off")
+        crop.imshow(image[y : y + h, x : x + w], interpolation="nearest")
+        for spine in crop.spines.values():
             spine.set(color=_BOX_COLOUR, linewidth=1.5)
-        grid[0, column].axis("off")
-        grid[1, column].set(xticks=[], yticks=[])
+        crop.set(xticks=[], yticks=[])
+        for axes in (whole, crop):
+            axes.set_visible(True)
     return figure
 
 

@@ -96,7 +96,7 @@ def cells(block: Block, metrics: list[str], mark: Callable[[str, int], str]) -> 
 def _text(table: Table) -> str:
     bodies = [cells(block, table.metrics, lambda value, rank: value + " *+"[rank]) for block in table.blocks]
     labels = [line[0] for body in bodies for line in body] + [block.dataset for block in table.blocks]
-    width = max((len(label) for label in labels), default=0) + 2
+    width = max((len(label) for label in labels), default=0) + 4
     images = max([6, *(len(line[1]) for body in bodies for line in body)])
     lines = [table.caption]
     for block, body in zip(table.blocks, bodies, strict=True):

@@ -6,6 +6,7 @@ The weights fall smoothly to the edges of a tile, where its output knows least o
 
 from __future__ import annotations
 
+import functools
 import math
 from itertools import product
 
@@ -14,9 +15,8 @@ from torch import Tensor
 
 from guided_diffusion.gaussian_diffusion import Model
 
-GRID = (
-    32  # tiles begin at multiples of this, so that a pixel always has the same place in the network's levels
-)
+GRID = 32
+"""Tiles begin at multiples of this, so that a pixel always has the same place in the network's levels."""
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -58,6 +58,7 @@ class TiledModel:
     def __init__(self, model: Model, tile: int, overlap: int) -> None:
         tile_starts(tile, tile, overlap)  # raises for what cannot be
         self.model, self.tile, self.overlap = model, tile, overlap
+        self._windows = functools.cache(self._make_windows)  # the same in every step
 
     def __call__(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
         """x_t: (B, C, H, W) -> (B, C', H, W) float32, as from one call of the model."""
@@ -66,16 +67,27 @@ class TiledModel:
         if len(rows) == len(columns) == 1:
             return self.model(x_t, timesteps)
         tall, wide = min(self.tile, height), min(self.tile, width)
+        windows, weights = self._windows(height, width, x_t.device)
         total: Tensor | None = None
-        weights = torch.zeros((height, width), device=x_t.device)
-        for top, left in product(rows, columns):
+        for (top, left), window in windows.items():
             part = self.model(x_t[:, :, top : top + tall, left : left + wide].contiguous(), timesteps).float()
-            window = torch.outer(
-                tile_window(top, tall, height, self.overlap), tile_window(left, wide, width, self.overlap)
-            ).to(x_t.device)
             if total is None:
                 total = torch.zeros((*part.shape[:2], height, width), device=x_t.device)
             total[:, :, top : top + tall, left : left + wide] += part * window
-            weights[top : top + tall, left : left + wide] += window
         assert total is not None  # there is a tile
         return total / weights
+
+    def _make_windows(
+        self, height: int, width: int, device: torch.device
+    ) -> tuple[dict[tuple[int, int], Tensor], Tensor]:
+        """The window of every tile by its upper left, and their sum (height, width)."""
+        tall, wide = min(self.tile, height), min(self.tile, width)
+        weights = torch.zeros((height, width), device=device)
+        windows = {}
+        for top, left in product(*(tile_starts(side, self.tile, self.overlap) for side in (height, width))):
+            window = torch.outer(
+                tile_window(top, tall, height, self.overlap), tile_window(left, wide, width, self.overlap)
+            ).to(device)
+            weights[top : top + tall, left : left + wide] += window
+            windows[top, left] = window
+        return windows, weights

@@ -36,10 +36,10 @@ from tools.prior_report import cost_table, denoising_table, fill_card, loss_tabl
 from tools.prior_samples import write_grids
 from tools.validation import SIGMAS
 from util.allocator import keep_freed_memory
-from util.checkpoint import OFFICIAL, PriorInfo, load_prior
+from util.checkpoint import OFFICIAL, PriorInfo, load_prior, locate
 from util.config_io import read_yaml
 from util.device import choose_device, device_label
-from util.image_io import write_atomically
+from util.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL_CONFIG = str(ROOT / "configs/model_config_imagenet.yaml")
@@ -144,8 +144,7 @@ def prepare(args: argparse.Namespace) -> Job:
     for height, width in wanted:
         if height % multiple or width % multiple:
             raise ValueError(f"{width}x{height}: this prior takes multiples of {multiple}")
-    named = Path(config.model_path)
-    checkpoint = args.model_path or (named if named.exists() else ROOT / named)
+    checkpoint = args.model_path or locate(config.model_path, ROOT)
     info = load_prior(model, checkpoint, args.model_config)
     diffusion.check_channels(model.params.out_channels, model.params.in_channels)
     photos = load_photos(args.val, args.crop, args.images) if args.val else []

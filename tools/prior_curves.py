@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from util.image_io import write_atomically
+from util.files import write_atomically
 
 mpl.rcParams.update({"axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": "ddfm"})
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from util.image_io import write_atomically
+from util.files import write_atomically
 
 
 def _rows(*rows: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from util.arguments import positive
 from util.device import PRECISIONS
 from util.version import __version__
 
@@ -12,13 +13,6 @@ _EPILOG = """\
 exit status: 0 all pairs are fused; 1 some failed, the others are done; 2 nothing was started;
 130 interrupted
 """
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return number
 
 
 def _seed(text: str) -> int:
@@ -101,7 +95,7 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
     )
     ours.add_argument(
         "--batch_size",
-        type=_positive,
+        type=positive,
         metavar="N",
         default=1,
         help="pairs of one size that go through the prior together (default: 1)",
@@ -120,7 +114,7 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         help="fuse a pair again even if its result is there, made from the same files by the same "
         "configuration (default: off, such a pair is skipped)",
     )
-    ours.add_argument("--limit", type=_positive, metavar="N", help="only the first N pairs (default: all)")
+    ours.add_argument("--limit", type=positive, metavar="N", help="only the first N pairs (default: all)")
     ours.add_argument(
         "--dry_run",
         action="store_true",

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import get_args
 
+from util.arguments import positive
 from util.metrics import METRICS, Protocol
 from util.tables import Format
 
@@ -40,13 +41,6 @@ def box(text: str) -> Box:
     if min(x, y) < 0 or min(width, height) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must start in the image and have a size")
     return x, y, width, height
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return number
 
 
 def evaluate_parser(root: Path) -> argparse.ArgumentParser:
@@ -89,7 +83,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         help="ddfm: as published tables were made, quirks included; standard: SSIM and PSNR of range 255, "
         "Qabf without quirks (default: ddfm)",
     )
-    add("--workers", type=_positive, default=1, metavar="N", help="processes (default: 1)")
+    add("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
 
 
 def _add_tables(parser: argparse.ArgumentParser, root: Path) -> None:
@@ -110,7 +104,7 @@ def _add_tables(parser: argparse.ArgumentParser, root: Path) -> None:
         metavar="DIR",
         help="also write the tables in every format, and every image's values as JSON (default: not)",
     )
-    add("--limit", type=_positive, metavar="N", help="only the first N images of each set (default: all)")
+    add("--limit", type=positive, metavar="N", help="only the first N images of each set (default: all)")
     add(
         "--out",
         type=Path,
@@ -154,14 +148,14 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--report_pairs",
-        type=_positive,
+        type=positive,
         default=24,
         metavar="N",
         help="pairs of each data set whose images are put into the page (default: 24)",
     )
     add(
         "--report_side",
-        type=_positive,
+        type=positive,
         default=640,
         metavar="PX",
         help="the longer side of those images is at most this (default: 640)",
@@ -174,7 +168,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--panels",
-        type=_positive,
+        type=positive,
         default=3,
         metavar="N",
         help="pairs of each data set that get a panel (default: 3)",

@@ -53,7 +53,9 @@ class TableRuns:
         blocks, notes = [], [published.wanting] if published.wanting else []
         for name in published.datasets:
             rows = _published_rows(published, name, self.settings)
-            rows += [_row(result, self._count(name)) for result in self._results(name, configs)]
+            results = self._results(name, configs)
+            available = self._count(name) if results else 0
+            rows += [_row(result, available) for result in results]
             if rows:
                 blocks.append(Block(name, rows))
         sets = published.datasets

@@ -100,17 +100,22 @@ def load_prior(model: nn.Module, path: Path, config_name: str) -> PriorInfo:
     state = read_state_dict(path)
     _check_fit(model, state, path, config_name)
     for key, value in state.items():
-        if not value.is_floating_point():
-            raise CheckpointError(
-                f"{path}: {key} is {value.dtype}; quantised weights cannot be used, get those in float32 or float16"
-            )
+        check_values(path, key, value)
         state[key] = value.to(torch.float32, copy=True)
-        if not torch.isfinite(state[key]).all():
-            raise CheckpointError(f"{path}: {key} holds NaN or infinite weights; get a whole copy")
     model.load_state_dict(state, strict=True, assign=True)
     model.eval().requires_grad_(False)
     parameters = sum(value.numel() for value in state.values())
     return PriorInfo(file=path.name, sha256=file_sha256(path), parameters=parameters)
+
+
+def check_values(path: Path, key: str, value: Tensor) -> None:
+    """Raise CheckpointError, naming file and weight, for numbers that no network can be run with."""
+    if not value.is_floating_point():
+        raise CheckpointError(
+            f"{path}: {key} is {value.dtype}; quantised weights cannot be used, get those in float32 or float16"
+        )
+    if not torch.isfinite(value.float()).all():  # as it will be used
+        raise CheckpointError(f"{path}: {key} holds NaN or infinite weights; get a whole copy")
 
 
 def _not_torch(head: bytes) -> str:

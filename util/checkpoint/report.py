@@ -6,11 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from util.checkpoint.architecture import infer_architecture
-from util.checkpoint.known import COMPACT_SHA256, OFFICIAL, CheckpointError
-from util.checkpoint.loading import read_weights
+from util.checkpoint.known import COMPACT_SHA256, OFFICIAL
+from util.checkpoint.loading import check_values, read_weights
 from util.checkpoint.shipped import Comparison, compare
 from util.checkpoint.unwrap import Weights
 from util.download import file_sha256
@@ -37,7 +35,8 @@ def examine(path: Path, configs: Path) -> Report:
             _identify(report)
         weights = read_weights(path)
         _describe(report, weights)
-        _check_values(path, weights)
+        for key, value in weights.state.items():
+            check_values(path, key, value)
         shapes = {key: tuple(value.shape) for key, value in weights.state.items()}
         found = infer_architecture(shapes)
         lines = found.lines()
@@ -65,14 +64,6 @@ def _describe(report: Report, weights: Weights) -> None:
     report.facts["kind"] = weights.words or "plain state_dict"
     report.facts["parameters"] = f"{count:,} in {len(weights.state):,} tensors"
     report.facts["precision"] = ", ".join(types)
-
-
-def _check_values(path: Path, weights: Weights) -> None:
-    for key, value in weights.state.items():
-        if not value.is_floating_point():
-            raise CheckpointError(f"{path}: {key} is {value.dtype}; quantised weights cannot be used")
-        if not torch.isfinite(value).all():
-            raise CheckpointError(f"{path}: {key} holds NaN or infinite weights; get a whole copy")
 
 
 def _judge(report: Report, comparisons: list[Comparison]) -> str:

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, sample_loop
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
+from guided_diffusion.samplers import SamplerName, sample_loop
 from util.image_io import write_png
 
 GAP = 4
@@ -23,7 +23,7 @@ GAP = 4
 def draw_samples(
     model: Model,
     diffusion: GaussianDiffusion,
-    sampler: Literal["ddim", "ddpm"],
+    sampler: SamplerName,
     size: tuple[int, int],
     seeds: Sequence[int],
     device: torch.device,

@@ -1,93 +1,163 @@
-"""Metrics of a folder of fused images: ``python evaluate.py --fused DIR --ir DIR --vi DIR``."""
+"""Metrics of fused images, and the paper's tables: ``python evaluate.py``. See ``--help`` and README.md."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from tqdm import tqdm
-
-from util.evaluation import Evaluation, evaluate_triples, find_triples
+from util.evaluate_cli import PAPER_METRICS, evaluate_parser
+from util.evaluation import Result, evaluate_all, find_triples
 from util.files import write_atomically
 from util.logger import get_logger
-from util.metrics import METRICS, Protocol
-from util.pairs import Problem
+from util.metrics import METRICS
+from util.published import read_published
+from util.table_runs import Settings, TableRuns
+from util.tables import Format, Table, render
 
+ROOT = Path(__file__).resolve().parent
+SUFFIXES: dict[Format, str] = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
 
-def metric_list(text: str) -> list[str]:
-    """Comma-separated names of metrics, whatever their case."""
-    known = {name.lower(): name for name in METRICS}
-    names = [part.strip().lower() for part in text.split(",")]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown metric {unknown[0]!r}; there are {', '.join(METRICS)}")
-    return [known[name] for name in names]
+log = logging.getLogger("ddfm")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="evaluate.py",
-        description="Metrics of fused images against their sources, files of the same name in three folders.",
-        epilog="Exit status: 0 all evaluated; 1 some files are missing, extra or unusable; 2 nothing evaluated.",
-    )
-    add = parser.add_argument
-    add("--fused", type=Path, required=True, metavar="DIR", help="fused images, such as output/recon")
-    add("--ir", type=Path, required=True, metavar="DIR", help="infrared sources (or CT, PET, SPECT)")
-    add("--vi", type=Path, required=True, metavar="DIR", help="visible sources (or MRI)")
-    add(
-        "--metrics",
-        type=metric_list,
-        metavar="LIST",
-        default=list(METRICS),
-        help=f"comma-separated (default: {','.join(METRICS)})",
-    )
-    add(
-        "--protocol",
-        choices=get_args(Protocol),
-        default="ddfm",
-        help="ddfm: as published tables were made, quirks included; standard: SSIM and PSNR of range 255, "
-        "Qabf without quirks (default: ddfm)",
-    )
-    add("--json", type=Path, metavar="FILE", help="write means and every image's values (default: not)")
-    add("--csv", type=Path, metavar="FILE", help="write every image's values (default: not)")
-    add("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    """The command line, checked for what argparse cannot see."""
+    parser = evaluate_parser(ROOT)
     args = parser.parse_args(argv)
-    if args.workers < 1:
-        parser.error("--workers must be at least 1")
+    folders = [name for name in ("fused", "ir", "vi") if getattr(args, name) is None]
+    if args.table:
+        if len(folders) < 3 or args.json or args.csv:
+            parser.error(
+                "--table goes without --fused, --ir, --vi, --json and --csv (--tables_dir writes files)"
+            )
+        if args.data is None:
+            parser.error("--table needs --data ROOT, the folder that holds the data sets")
+    elif folders:
+        parser.error(f"--{folders[0]} is missing: give --fused, --ir and --vi, or --table and --data")
+    args.metrics = args.metrics or (PAPER_METRICS if args.table else list(METRICS))
     return args
+
+
+def run_sample(arguments: list[str]) -> int:
+    """``sample.py`` in this process; what it prints goes to standard error, away from the tables."""
+    import sample  # here, for it brings torch, which evaluating does without
+
+    with contextlib.redirect_stdout(sys.stderr):
+        return sample.main(arguments)
+
+
+def fusion_configs(args: argparse.Namespace, number: int) -> Sequence[Path]:
+    """The rows of that table. Raises ValueError when two would share a folder."""
+    if args.fusion_config is None:
+        return (
+            sorted((ROOT / "configs/ablation").glob("*.yaml"))
+            if number == 2
+            else [ROOT / "configs/fusion_config.yaml"]
+        )
+    stems = [path.stem for path in args.fusion_config]
+    if len(set(stems)) < len(stems):
+        raise ValueError("two files of --fusion_config have the same name, which names row and folder")
+    return args.fusion_config
+
+
+def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], int]:
+    """All tables asked for, what they are made of, and the exit status. Raises ValueError."""
+    published = read_published(args.published)
+    flags = [
+        part
+        for name in ("model_config", "diffusion_config")
+        if getattr(args, name)
+        for part in (f"--{name}", str(getattr(args, name)))
+    ]
+    settings = Settings(
+        args.data,
+        args.out,
+        args.metrics,
+        args.protocol,
+        args.limit,
+        args.workers,
+        [*flags, *args.sample_flags],
+    )
+    runs = TableRuns(settings, run_sample)
+    tables = []
+    for number in dict.fromkeys(args.table):
+        if number not in published:
+            raise ValueError(f"{args.published} has no table {number}")
+        tables.append(runs.table(published[number], fusion_configs(args, number)))
+        print(render(tables[-1], args.format))  # noqa: T201
+    if args.tables_dir:
+        for table in tables:
+            for form in get_args(Format):
+                path = args.tables_dir / f"table_{table.number}.{SUFFIXES[form]}"
+                write_atomically(path, render(table, form).encode())
+        for (dataset, config), result in runs.results.items():
+            if result:
+                path = args.tables_dir / f"{dataset}_{config.stem}.json"
+                write_atomically(path, result.evaluation.to_json().encode())
+    return tables, runs.finished, runs.exit_status
+
+
+def measure_folder(args: argparse.Namespace) -> tuple[list[Result], int]:
+    """One folder of fused images. Raises ValueError when a folder is missing or holds no image."""
+    triples, problems = find_triples(args.fused, args.ir, args.vi)
+    evaluation = evaluate_all(triples, problems, args.metrics, args.protocol, args.workers)
+    for problem in evaluation.problems:
+        log.error(f"{problem.stem}: {problem.reason}")
+    if not evaluation.images:
+        return [], 2
+    print(evaluation.table())  # noqa: T201
+    for path, content in ((args.json, evaluation.to_json), (args.csv, evaluation.to_csv)):
+        if path is not None:
+            write_atomically(path, content().encode())
+    kept = [triple for triple in triples if triple.stem in evaluation.images]
+    name = args.fused.resolve()
+    dataset = name.parent.name if name.name in ("recon", "color") else name.name
+    return [Result(dataset, "fused", evaluation, kept)], 1 if evaluation.problems else 0
+
+
+def write_pictures(args: argparse.Namespace, tables: list[Table], results: list[Result]) -> None:
+    """Panels, radar plots and the report, as far as they are asked for. Raises ValueError or OSError."""
+    if args.pictures:
+        from util.plots import write_panels, write_radars  # here, for matplotlib takes its time
+
+        paths = write_panels(args.pictures, results, args.panels, args.stems, args.box)
+        for path in paths + write_radars(args.pictures, tables):
+            log.info(f"wrote {path}")
+    if args.report:
+        from util.report import write_report
+
+        write_report(args.report, tables, results, args.report_pairs, args.report_side, args.stems)
+        log.info(f"wrote {args.report}, {args.report.stat().st_size / 1e6:.1f} MB")
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    log = get_logger()
+    get_logger()
+    status = 2
     try:
-        triples, problems = find_triples(args.fused, args.ir, args.vi)
+        if args.table:
+            tables, results, status = make_tables(args)
+        else:
+            tables, (results, status) = [], measure_folder(args)
+        if results:
+            write_pictures(args, tables, results)
+        else:
+            log.error("nothing could be evaluated")
+        return status
     except ValueError as error:
         log.error(error)
-        return 2
-    result = Evaluation(args.protocol, args.metrics, problems=problems)
-    outcomes = evaluate_triples(triples, args.metrics, args.protocol, args.workers)
-    for triple, outcome in tqdm(zip(triples, outcomes, strict=True), total=len(triples), disable=None):
-        if isinstance(outcome, Problem):
-            result.problems.append(outcome)
-        else:
-            result.images[triple.stem] = outcome
-    for problem in result.problems:
-        log.error(f"{problem.stem}: {problem.reason}")
-    if not result.images:
-        log.error("nothing could be evaluated")
-        return 2
-    print(result.table())  # noqa: T201
-    try:
-        for path, content in ((args.json, result.to_json), (args.csv, result.to_csv)):
-            if path is not None:
-                write_atomically(path, content().encode())
+        return max(status, 1)
     except OSError as error:
         log.error(f"a report cannot be written: {error}")
         return 1
-    return 1 if result.problems else 0
+    except KeyboardInterrupt:
+        log.error("interrupted: run the same command again to do the rest")
+        return 130
 
 
 if __name__ == "__main__":

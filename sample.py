@@ -205,7 +205,7 @@ def run(job: Job, args: argparse.Namespace) -> int:
         record_steps=args.record,
         quiet=args.quiet,
     )
-    writer = ResultWriter(args.save_dir, job.description, config.fit, config.color)
+    writer = ResultWriter(args.save_dir, job.description, config.fit, config.color, config.color_method)
     Runner(batch_fuser(job), writer, record, options).run(job.pairs, job.problems)
     print(record.summary([folder for folder in folders if folder.is_dir()]))  # noqa: T201
     return record.exit_status

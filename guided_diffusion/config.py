@@ -98,10 +98,11 @@ class FusionConfig:
     """How one pair is fused (``fusion_config.yaml``). Raises ValueError for a seed or eta out of range.
 
     ``prior`` false: EM alone (Exp. I). ``fit``: sizes are cropped, or padded and cut back. ``color``: the
-    source that gives the result its colour. ``eta``: noise added by ddim, as a share of what ddpm adds.
-    ``warm_start``: begin at the timestep nearest below it, from EM alone with noise added, instead of from noise.
-    ``ir_range``, ``vi_range``: the two values of images of more than 8 bits that become black and white (None:
-    percentiles of each image).
+    source that gives the result its colour; ``color_method``: how, at constant OKLab hue inside the gamut or by
+    plain YCbCr substitution. ``eta``: noise added by ddim, as a share of what ddpm adds. ``warm_start``: begin at
+    the timestep nearest below it, from EM alone with noise added, instead of from noise. ``ir_range``,
+    ``vi_range``: the two values of images of more than 8 bits that become black and white (None: percentiles of
+    each image).
     """
 
     em: EMConfig = field(default_factory=EMConfig)
@@ -109,6 +110,7 @@ class FusionConfig:
     seed: int = 3407
     fit: Literal["crop", "pad"] = "crop"
     color: Literal["auto", "vi", "ir", "off"] = "auto"
+    color_method: Literal["oklab", "ycbcr"] = "oklab"
     eta: float = 0.0
     warm_start: int | None = None
     ir_range: list[float] | None = None

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from guided_diffusion.gaussian_diffusion import Model
 
-GRID = 32  # tiles begin at multiples of this, so that a pixel always has the same place in the network's levels
+GRID = (
+    32  # tiles begin at multiples of this, so that a pixel always has the same place in the network's levels
+)
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -49,8 +51,8 @@ def tile_window(start: int, tile: int, length: int, overlap: int) -> Tensor:
 class TiledModel:
     """A :data:`Model` for images of any size from one for tiles; memory grows with the tile, not with the image.
 
-    ``tile``, ``overlap``: pixels, multiples of :data:`GRID`, see :func:`tile_starts`. An image that fits into one tile goes to
-    ``model`` as it is.
+    ``tile``, ``overlap``: pixels, multiples of :data:`GRID`, see :func:`tile_starts`. An image that fits into one
+    tile goes to ``model`` as it is.
     """
 
     def __init__(self, model: Model, tile: int, overlap: int) -> None:

@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class FileServer(ThreadingHTTPServer):
     """Serves ``content`` at every address.
 
-    ``ranges``: whether it can begin in the middle; ``etag``: the version that it names, if any; ``drops``: after
+    ``ranges``: whether it can begin in the middle; ``etag``: the version that it names, if any, in the header
+    ``version_header``; ``drops``: after
     how many bytes the coming replies break off (then replies are whole); ``stall``: a reply that breaks off keeps
     the connection open; ``statuses``: of the coming replies; ``pages``: what else is served, by a part of the
     address; ``headers``: more of them; ``stat``: what Google's cloud says of the file. It notes in
@@ -24,6 +25,7 @@ class FileServer(ThreadingHTTPServer):
     def __init__(self, content: bytes) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content, self.etag = content, '"v1"'
+        self.version_header = "ETag"
         self.ranges, self.honours_if_range, self.stall = True, True, False
         self.kind = "application/octet-stream"
         self.pages: dict[str, bytes] = {}
@@ -81,16 +83,15 @@ class _Handler(BaseHTTPRequestHandler):
             end = min(int(match[2]), size - 1) if match[2] else size - 1
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{end}/{size}")
-            body = server.content[start : end + 1]
+            self._body(server.content[start : end + 1], partial=True)
         else:
             self.send_response(200)
-            body = server.content
-        self._body(body)
+            self._body(server.content, partial=False)
 
-    def _body(self, body: bytes) -> None:
+    def _body(self, body: bytes, partial: bool) -> None:
         server = self.server
-        if server.etag:
-            self.send_header("ETag", server.etag)
+        if server.etag and not (partial and server.version_header == "Last-Modified"):
+            self.send_header(server.version_header, server.etag)  # a date may be left out after If-Range
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", server.kind)
         for name, value in server.headers.items():

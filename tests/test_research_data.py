@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 import yaml
 from PIL import Image
 
+import evaluate as evaluate_command
 import sample
 from guided_diffusion.config import DiffusionConfig, EMConfig, FusionConfig
 from guided_diffusion.fusion import fuse
@@ -99,3 +101,19 @@ def test_each_data_set_through_the_command_line(
         with Image.open(path) as fused, Image.open(source) as original:
             assert fused.size == original.size
         assert (tmp_path / "color" / path.name).exists() == colour
+
+
+def test_the_tables_have_our_rows(tmp_path: Path):
+    """All three tables on what is there, one image of each set, without a prior."""
+    (tmp_path / "steps.yaml").write_text("timestep_respacing: 2\n")
+    config = Path(__file__).parents[1] / "configs/ablation/exp_1_paper.yaml"
+    line = ["--table", "1", "2", "3", "--data", str(DATA), "--limit", "1", "--fusion_config", str(config)]
+    line += ["--diffusion_config", str(tmp_path / "steps.yaml"), "--out", str(tmp_path / "fused")]
+    assert evaluate_command.main([*line, "--tables_dir", str(tmp_path / "t")]) == 0
+    made = {
+        (number, row["dataset"])
+        for number in (1, 2, 3)
+        for row in csv.DictReader((tmp_path / f"t/table_{number}.csv").open())
+        if row["rows"] == "here"
+    }
+    assert made == {(1, "RoadScene"), (1, "TNO"), (2, "RoadScene"), (3, "MRI-CT"), (3, "MRI-PET")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -26,7 +28,7 @@ def test_tiles_cover_the_axis(length: int, tile: int, overlap: int):
     starts = tile_starts(length, tile, overlap)
     assert starts[0] == 0 and all(start % GRID == 0 for start in starts)
     assert starts[-1] + min(tile, length) == length
-    shared = [one + tile - other for one, other in zip(starts, starts[1:], strict=False)]
+    shared = [one + tile - other for one, other in pairwise(starts)]
     assert all(overlap <= pixels < tile for pixels in shared)
     weights = torch.zeros(length)
     for start in starts:
@@ -65,10 +67,14 @@ def test_a_pointwise_network_is_not_changed():
 
 def test_a_local_network_differs_only_within_its_reach_of_the_edges_of_tiles():
     kernel = normal(3, 3, 5, 5)
-    out = TiledModel(lambda x, t: F.conv2d(x, kernel, padding=2), 64, 32)(normal(1, 3, 64, 160), torch.zeros(1))
+    out = TiledModel(lambda x, t: F.conv2d(x, kernel, padding=2), 64, 32)(
+        normal(1, 3, 64, 160), torch.zeros(1)
+    )
     whole = F.conv2d(normal(1, 3, 64, 160), kernel, padding=2)
     error = (out - whole).abs().amax(dim=(0, 1, 2))
-    reach = {edge + offset for start in (32, 64, 96) for edge in (start, start + 32) for offset in (-2, -1, 0, 1)}
+    reach = {
+        edge + offset for start in (32, 64, 96) for edge in (start, start + 32) for offset in (-2, -1, 0, 1)
+    }
     far = [column for column in range(160) if column not in reach]
     assert error[far].max() < 1e-4
     # and near them by no more than the window lets through, two pixels into a ramp of 32

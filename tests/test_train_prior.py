@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
@@ -26,6 +26,14 @@ from tools.photos import load_photos
 from tools.recipe import Recipe
 from tools.validation import sigma_timestep, validate
 from util.checkpoint import load_prior
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_validation():
+    """Twelve calls of a network are quick on 32x32."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_prior, "VAL_CROP", 32)
+        yield
 
 
 @pytest.fixture
@@ -159,6 +167,24 @@ def test_training_lowers_the_loss(tmp_path: Path, photos: Path):
     run(tmp_path, photos, "run", "--steps", "60", "--lr", "2e-3", "--ema", "0.9", "--val_every", "20")
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert log[-1]["val_loss"] < 0.8 * log[0]["val_loss"]
+
+
+def test_a_compiled_network_trains_the_same_weights(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With the backend that only traces: another would spend minutes on a C++ compiler."""
+    plain = run(tmp_path, photos, "plain", "--steps", "3")
+    compiled: list[nn.Module] = []
+    compile_network = torch.compile
+
+    def traced(model: nn.Module) -> Any:
+        compiled.append(model)
+        return compile_network(model, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    state = run(tmp_path, photos, "compiled", "--steps", "3", "--compile")
+    assert len(compiled) == 1
+    assert all(torch.equal(state[key], plain[key]) for key in plain)
 
 
 def test_photos_from_folders_and_archives_are_the_same(tmp_path: Path, photos: Path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,32 @@ from util.pairs import find_pairs
 GAP = 6
 
 
-def row(paths: list[Path], height: int) -> Image.Image:
-    """The images side by side, each scaled to ``height``, on white."""
+def row(pictures: Sequence[np.ndarray], height: int, enlarge: bool = False) -> np.ndarray:
+    """The (H, W, 3) uint8 images side by side, each scaled to ``height``, on white.
+
+    ``enlarge``: leave their pixels visible as squares.
+    """
     images = []
-    for path in paths:
-        image = Image.fromarray(decode_rgb(path.read_bytes(), str(path)))
+    for picture in pictures:
+        image = Image.fromarray(picture)
         size = (round(image.width * height / image.height), height)
-        images.append(image.resize(size, Image.Resampling.LANCZOS))
+        images.append(image.resize(size, Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS))
     sheet = Image.new("RGB", (sum(i.width + GAP for i in images) - GAP, height), "white")
     left = 0
     for image in images:
         sheet.paste(image, (left, 0))
         left += image.width + GAP
+    return np.asarray(sheet)
+
+
+def stack(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """(H, W, 3) uint8 images below each other, on white."""
+    height = sum(len(each) + GAP for each in rows) - GAP
+    sheet = np.full((height, max(each.shape[1] for each in rows), 3), 255, np.uint8)
+    top = 0
+    for each in rows:
+        sheet[top : top + len(each), : each.shape[1]] = each
+        top += len(each) + GAP
     return sheet
 
 
@@ -47,15 +62,13 @@ def main(argv: list[str] | None = None) -> int:
     for pair in find_pairs(args.input / "ir", args.input / "vi")[0]:
         grey, colour = (args.results / kind / f"{pair.stem}.png" for kind in ("recon", "color"))
         if grey.exists() and (args.stems is None or pair.stem in args.stems):
-            rows.append(row([pair.ir, pair.vi, grey, colour if colour.exists() else grey], args.height))
+            paths = [pair.ir, pair.vi, grey, colour if colour.exists() else grey]
+            rows.append(row([decode_rgb(path.read_bytes(), str(path)) for path in paths], args.height))
     if not rows:
         sys.exit(
             f"contact_sheet: no pair of {args.input} has a result in {args.results}: run sample.py first"
         )
-    sheet = Image.new("RGB", (max(r.width for r in rows), sum(r.height + GAP for r in rows) - GAP), "white")
-    for index, image in enumerate(rows):
-        sheet.paste(image, (0, index * (args.height + GAP)))
-    write_png(args.out, np.asarray(sheet))
+    write_png(args.out, stack(rows))
     print(f"wrote {args.out}")
     return 0
 

@@ -150,7 +150,7 @@ def _fill(stream: FileIO, url: str, target: Path, size: int | None, progress: bo
                 with open_remote(url, have, origin.version) as reply:
                     reached = True
                     _check_same(stream, target, reply, origin)
-                    origin = _start(stream, url, target, reply, size)
+                    origin = _start(stream, target, reply, origin, size)
                     _show(bar, reply)
                     _copy(stream, reply, target, bar)
                     return
@@ -173,9 +173,9 @@ def _check_same(stream: FileIO, target: Path, reply: Reply, origin: Origin) -> N
         )
 
 
-def _start(stream: FileIO, url: str, target: Path, reply: Reply, size: int | None) -> Origin:
+def _start(stream: FileIO, target: Path, reply: Reply, origin: Origin, size: int | None) -> Origin:
     """Make the unfinished file end where the reply begins, if the reply is the file that is wanted."""
-    where = public_url(url)
+    where = origin.url
     if size is not None and reply.size is not None and reply.size != size:
         raise DownloadError(
             f"{where}: the file there has {reply.size:,} bytes, but {target.name} has {size:,}: another file"
@@ -196,7 +196,8 @@ def _start(stream: FileIO, url: str, target: Path, reply: Reply, size: int | Non
             f"{target}: {total - reply.offset:,} more bytes are needed, but only {free:,} are free on that disk: "
             f"make room and start again{_kept(reply.offset, target)}"
         )
-    origin = Origin(where, total, reply.version)
+    version = reply.version or (origin.version if reply.offset else "")
+    origin = Origin(where, total, version)
     write_atomically(origin_path(target), (json.dumps(asdict(origin), indent=2) + "\n").encode())
     return origin
 

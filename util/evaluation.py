@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tqdm import tqdm
+
 from util.allocator import keep_freed_memory
 from util.image_io import read_image
 from util.metrics import Protocol, evaluate
@@ -84,6 +86,17 @@ class Evaluation:
         return buffer.getvalue()
 
 
+@dataclass(frozen=True)
+class Result:
+    """The fused images of one data set by one method, measured. ``origin``: what made them, for notes."""
+
+    dataset: str
+    label: str
+    evaluation: Evaluation
+    triples: list[Triple]
+    origin: str = ""
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -141,3 +154,21 @@ def evaluate_triples(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=keep_freed_memory) as pool:
         yield from pool.map(score, triples)
+
+
+def evaluate_all(
+    triples: Sequence[Triple],
+    problems: Sequence[Problem],
+    metrics: Sequence[str],
+    protocol: Protocol,
+    workers: int,
+) -> Evaluation:
+    """Evaluate with a progress bar; images that cannot be used join the ``problems``."""
+    result = Evaluation(protocol, metrics, problems=list(problems))
+    outcomes = evaluate_triples(triples, metrics, protocol, workers)
+    for triple, outcome in tqdm(zip(triples, outcomes, strict=True), total=len(triples), disable=None):
+        if isinstance(outcome, Problem):
+            result.problems.append(outcome)
+        else:
+            result.images[triple.stem] = outcome
+    return result

@@ -184,6 +184,15 @@ def write_png(path: Path, image: np.ndarray, text: Mapping[str, str] | None = No
     write_atomically(path, buffer.getvalue())
 
 
+def encode_preview(image: np.ndarray, max_side: int) -> tuple[bytes, tuple[int, int]]:
+    """(H, W) or (H, W, 3) uint8 -> a WebP file, scaled down to at most ``max_side``, and its width and height."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, format="WEBP", quality=88, method=4)
+    return buffer.getvalue(), picture.size
+
+
 def read_png_text(path: Path) -> dict[str, str]:
     """The text chunks of a PNG file; empty when it cannot be read or is damaged."""
     try:

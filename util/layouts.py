@@ -44,6 +44,10 @@ class Dataset:
     note: str = ""
 
 
+class MissingDataset(InputError):
+    """A data set that is not where it was looked for; the message says where to get it."""
+
+
 @dataclass(frozen=True)
 class NamedDataset:
     """How a data set that the paper's tables need is recognised, and where it comes from.
@@ -125,7 +129,7 @@ def find_dataset(root: Path) -> Dataset:
 def find_named(name: str, root: Path) -> Dataset:
     """The data set of that name (a key of :data:`TABLE_DATASETS`) in ``root`` or below it.
 
-    Raises InputError, saying where to get it, when it is not there or is there several times.
+    Raises MissingDataset when it is not there, InputError when it is there several times.
     """
     known = TABLE_DATASETS[name]
     candidates = _candidates(root)
@@ -133,7 +137,7 @@ def find_named(name: str, root: Path) -> Dataset:
     if not fitting:
         fitting = [found for found in candidates if _is_named(known, found, (root.resolve().name,))]
     if not fitting:
-        raise InputError(
+        raise MissingDataset(
             f"{name} is not in {root}: no folder with {' and '.join(sorted(known.words))} in its name holds a pair "
             f"of folders such as ir and vi; see {known.home}"
         )

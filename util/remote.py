@@ -99,7 +99,10 @@ def open_remote(url: str, offset: int = 0, version: str = "") -> Iterator[Reply]
 def _open_http(url: str, offset: int, version: str) -> Iterator[Reply]:
     response = _request(url, offset, version)
     reply = _http_reply(url, response)
-    if reply.offset and (reply.offset != offset or (version and reply.version != version)):
+    changed = (
+        bool(version and reply.version) and reply.version != version
+    )  # after If-Range it may be left out
+    if reply.offset and (changed or reply.offset != offset):
         response.close()
         response = _request(url, 0, "")
         reply = _http_reply(url, response)

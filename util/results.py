@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from util.colour import ColourMode, colour_source, substitute_luma
+from util.colour import ColourMethod, ColourMode, colour_source, colourise
 from util.image_io import read_png_text, round_to_uint8, stretch, write_png
 from util.logger import fingerprint
 from util.pairs import FitMode, Pair, output_size
@@ -26,6 +26,7 @@ class ResultWriter:
     description: dict[str, Any]
     fit: FitMode
     color: ColourMode
+    color_method: ColourMethod
 
     def fingerprint(self, pair: Pair) -> str:
         """The same for the same files and configuration, on the same kind of device.
@@ -74,7 +75,7 @@ class ResultWriter:
         written = []
         rgb, color_path = colour_source(pair, self.color), self.color_path(pair)
         if rgb is not None and color_path is not None:
-            write_png(color_path, substitute_luma(grey, rgb[:height, :width]), text)
+            write_png(color_path, colourise(grey, rgb[:height, :width], self.color_method), text)
             written.append(color_path)
         write_png(self.recon_path(pair), grey, text)
         return [*written, self.recon_path(pair)]

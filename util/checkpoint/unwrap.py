@@ -76,8 +76,7 @@ def _networks(content: dict[Any, Any], path: tuple[str, ...], beside: frozenset[
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     prefixes = [key[: -len(ANCHOR)] for key in tensors if key == ANCHOR or key.endswith(f".{ANCHOR}")]
     for prefix in prefixes:
-        inner = tuple(other for other in prefixes if len(other) > len(prefix))
-        own = [key for key in tensors if key.startswith(prefix) and not key.startswith(inner)]
+        own = [key for key in tensors if key.startswith(prefix)]
         rest = {str(key) for key in content} - set(own)
         tops = {key.partition(".")[0] if key in tensors else key for key in rest}
         place = (*path, prefix) if prefix else path

@@ -28,6 +28,14 @@ from tools.validation import sigma_timestep, validate
 from util.checkpoint import load_prior
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_validation():
+    """Twelve calls of a network are quick on 32x32."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_prior, "VAL_CROP", 32)
+        yield
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Twenty photographs of 160x136 pixels, half of them in a subfolder, and files that are none."""

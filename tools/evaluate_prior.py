@@ -17,7 +17,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from benchmarks import step as step_benchmark
 from guided_diffusion.config import DiffusionConfig, ModelConfig, from_mapping
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.nn import channels_last
+from guided_diffusion.samplers import SamplerName
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from tools.denoising import DENOISERS, denoise_all, losses_by_timestep
@@ -36,7 +37,7 @@ from tools.prior_report import cost_table, denoising_table, fill_card, loss_tabl
 from tools.prior_samples import write_grids
 from tools.validation import SIGMAS
 from util.allocator import keep_freed_memory
-from util.checkpoint import OFFICIAL, PriorInfo, load_prior, locate
+from util.checkpoint import OFFICIAL, PriorInfo, load_prior, obtain
 from util.config_io import read_yaml
 from util.device import choose_device, device_label
 from util.files import write_atomically
@@ -92,7 +93,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--sizes", type=size, nargs="+", default=sizes, help="(default 64x64 128x128 320x480 192x128)")
     add("--sample_count", type=int, default=4, help="images of each size (default %(default)s)")
     add("--sample_steps", type=int, default=100, help="steps of the sampler (default %(default)s)")
-    add("--sampler", choices=["ddim", "ddpm"], help="(default: that of the diffusion configuration)")
+    add("--sampler", choices=get_args(SamplerName), help="(default: that of the diffusion configuration)")
     add = parser.add_argument_group("reports").add_argument
     add("--log", type=Path, nargs="+", help="log.jsonl of the training's stages in order; needs --plots")
     add("--plots", type=Path, metavar="DIR", help="write curves there: loss_by_timestep.png, training.png")
@@ -144,7 +145,7 @@ def prepare(args: argparse.Namespace) -> Job:
     for height, width in wanted:
         if height % multiple or width % multiple:
             raise ValueError(f"{width}x{height}: this prior takes multiples of {multiple}")
-    checkpoint = args.model_path or locate(config.model_path, ROOT)
+    checkpoint = args.model_path or obtain(config.model_path, ROOT)
     info = load_prior(model, checkpoint, args.model_config)
     diffusion.check_channels(model.params.out_channels, model.params.in_channels)
     photos = load_photos(args.val, args.crop, args.images) if args.val else []

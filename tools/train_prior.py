@@ -116,7 +116,11 @@ def _add_pace(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="bf16: autocast (default: auto, bf16 on CUDA and fp32 on a CPU)",
     )
-    add("--compile", action="store_true", help="torch.compile the network; needs a C++ compiler")
+    add(
+        "--compile",
+        action="store_true",
+        help="torch.compile the network, which takes minutes and a C++ compiler; for long runs on CUDA",
+    )
     add(
         "--workers",
         type=int,

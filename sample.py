@@ -18,32 +18,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig, from_mapping
+from guided_diffusion.config import DiffusionConfig, FusionConfig
 from guided_diffusion.fusion import fuse, step_count
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.nn import channels_last
 from guided_diffusion.samplers import Step
-from guided_diffusion.script_util import empty_model
 from guided_diffusion.tiling import TiledModel
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.ycbcr import full_range_luma
 from util.allocator import keep_freed_memory
-from util.checkpoint import PriorInfo, load_prior, locate, obtain
 from util.cli import sample_parser
-from util.config_io import read_yaml
-from util.device import PRECISIONS, choose_device, device_label
+from util.device import choose_device, device_label
 from util.files import remove_abandoned
 from util.image_io import SourceImage, ValueRange
 from util.layouts import find_dataset
 from util.logger import RunRecord, get_logger
 from util.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
+from util.prior import choose_prior, describe_prior, load_model, read_config
 from util.results import ResultWriter
 from util.runner import FuseBatch, OnStep, Runner, RunOptions
 from util.version import versions
 
 ROOT = Path(__file__).resolve().parent
-OFFICIAL_CONFIG = ROOT / "configs/model_config_imagenet.yaml"
-COMPACT_CONFIG = ROOT / "configs/model_config_compact.yaml"
 
 log = logging.getLogger("ddfm")
 
@@ -60,38 +55,6 @@ class Job:
     pairs: list[PairFiles]
     problems: list[Problem]
     description: dict[str, Any]
-
-
-def read_config(cls: type, path: Path) -> Any:
-    """The dataclass ``cls`` from a YAML file. Raises ValueError."""
-    return from_mapping(cls, read_yaml(path), str(path))
-
-
-def choose_prior(path: Path | None) -> tuple[Path, ModelConfig]:
-    """The model configuration asked for, or the official one if its checkpoint is there, or the compact one."""
-    if path is None:
-        official: ModelConfig = read_config(ModelConfig, OFFICIAL_CONFIG)
-        path = OFFICIAL_CONFIG if locate(official.model_path, ROOT).exists() else COMPACT_CONFIG
-    config: ModelConfig = read_config(ModelConfig, path)
-    if config.class_cond:
-        raise ValueError(f"{path}: class_cond must be false, fusion needs an unconditional prior")
-    if not config.model_path:
-        raise ValueError(f"{path}: the key model_path is missing, the checkpoint of this prior")
-    return path, config
-
-
-def load_model(
-    path: Path, config: ModelConfig, device: torch.device, precision: str
-) -> tuple[UNetModel, PriorInfo]:
-    """The prior with the weights of its checkpoint, ready on ``device``; a remote one is fetched first.
-
-    Raises CheckpointError, DownloadError.
-    """
-    model = empty_model(config)
-    info = load_prior(model, obtain(config.model_path, ROOT), str(path))
-    model.convert_body(PRECISIONS[precision])
-    torch.backends.cudnn.allow_tf32 = False  # fp32 means float32, also in convolutions
-    return channels_last(model.to(device)), info
 
 
 def source_folders(args: argparse.Namespace) -> tuple[Path, Path]:
@@ -116,10 +79,10 @@ def prepare(args: argparse.Namespace) -> Job:
 
     model, info, config, precision = None, None, None, "fp32"
     if fusion_config.prior:
-        path, config = choose_prior(args.model_config)
+        path, config = choose_prior(args.model_config, ROOT)
         half = config.use_fp16 and device.type == "cuda"
         precision = args.precision if args.precision != "auto" else ("fp16" if half else "fp32")
-        model, info = load_model(path, config, device, precision)
+        model, info = load_model(path, config, ROOT, device, precision)
         diffusion.check_channels(model.params.out_channels, model.params.in_channels)
         describe_prior(info, path)
     else:
@@ -142,24 +105,6 @@ def prepare(args: argparse.Namespace) -> Job:
     return Job(
         device, model, diffusion, diffusion_config, fusion_config, pairs[: args.limit], problems, description
     )
-
-
-def describe_prior(info: PriorInfo, config_path: Path) -> None:
-    """Say which prior makes the images, and what that means."""
-    log.info(f"prior {info.file}, {info.parameters:,} parameters, sha256 {info.sha256}")
-    if info.official:
-        log.info("this is the official checkpoint: results are those of the released DDFM")
-    elif config_path.name == OFFICIAL_CONFIG.name:
-        log.warning(
-            "this file fits, but is not the published checkpoint: results are not the released DDFM's"
-        )
-    elif config_path == COMPACT_CONFIG:
-        log.info(
-            "this is the compact prior of this repository: results are similar to those of the released "
-            "DDFM, not the same (README.md says how to get the official one)"
-        )
-    else:
-        log.info("this is not the official checkpoint: results are not those of the released DDFM")
 
 
 def batch_fuser(job: Job) -> FuseBatch:

@@ -22,9 +22,13 @@ STEMS = ["a", "b", "c"]
 
 # Runs sample.py, but hangs where the environment says: in the middle of writing the second image, or in its steps.
 CHILD = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 import sample
+
+for name in ("SIGTERM", "SIGHUP"):  # the tests may run under nohup, whose children ignore the last
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def hang(*_):
     Path(os.environ["HUNG"]).touch()

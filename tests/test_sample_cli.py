@@ -19,10 +19,13 @@ import yaml
 from PIL import Image
 
 import sample
-from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.config import DiffusionConfig, FusionConfig
+from guided_diffusion.unet import UNetModel
 from tests.conftest import PriorFiles, make_pair
 from util import image_io, logger
+from util.download import file_sha256
 from util.image_io import read_png_text
+from util.prior import COMPACT_CONFIG, OFFICIAL_CONFIG, choose_prior, read_config
 
 ROOT = Path(sample.__file__).parent
 SampleRun = Callable[..., int]
@@ -164,7 +167,7 @@ def test_images_carry_what_made_them(work: Path, run: SampleRun, tiny_prior: Pri
     kept = record(work)
     for source in (made, kept):
         assert source["prior"]["file"] == "prior.pt"
-        assert source["prior"]["sha256"] == sample.load_model(*_tiny(tiny_prior))[1].sha256
+        assert source["prior"]["sha256"] == file_sha256(tiny_prior.checkpoint)
         assert source["fusion_config"]["seed"] == 5
         assert source["diffusion_config"]["timestep_respacing"] == 3
         assert source["device"] == "cpu" and source["precision"] == "fp32"
@@ -173,11 +176,6 @@ def test_images_carry_what_made_them(work: Path, run: SampleRun, tiny_prior: Pri
     assert kept["counts"] == {"done": 3, "skipped": 0, "failed": 0}
     assert [pair["stem"] for pair in kept["pairs"]] == ["a", "b", "c"]
     assert all(pair["seconds"] > 0 for pair in kept["pairs"])
-
-
-def _tiny(prior: PriorFiles) -> tuple[Path, Any, torch.device, str]:
-    path, config = sample.choose_prior(prior.config)
-    return path, config, torch.device("cpu"), "fp32"
 
 
 def test_what_is_there_is_skipped_unless_it_was_made_otherwise(work: Path, run: SampleRun):
@@ -480,15 +478,15 @@ def test_what_the_prior_means_is_said(work: Path, tiny_prior: PriorFiles, run: S
 def test_default_prior_is_the_official_one_only_where_it_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    assert sample.choose_prior(None)[0] == sample.COMPACT_CONFIG
+    assert choose_prior(None, ROOT)[0] == ROOT / COMPACT_CONFIG
     (tmp_path / "models").mkdir()
     (tmp_path / "models/256x256_diffusion_uncond.pt").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    assert sample.choose_prior(None)[0] == sample.OFFICIAL_CONFIG
+    assert choose_prior(None, ROOT)[0] == ROOT / OFFICIAL_CONFIG
 
 
 def test_shipped_configuration_is_that_of_the_released_code():
-    config = sample.read_config(DiffusionConfig, ROOT / "configs/diffusion_config.yaml")
+    config = read_config(DiffusionConfig, ROOT / "configs/diffusion_config.yaml")
     assert dataclasses.asdict(config)["timestep_respacing"] == 100 and config.sampler == "ddim"
 
 
@@ -498,13 +496,13 @@ def test_tiles(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch):
     whole = write_fusion(work, runtime={"tile": "off"})
     assert run("--limit", "1", "--fusion_config", whole, "--save_dir", str(work / "whole")) == 0
     shapes: set[tuple[int, ...]] = set()
-    call = sample.UNetModel.forward
+    call = UNetModel.forward
 
     def watch(model: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         shapes.add(tuple(x.shape[2:]))
         return call(model, x, *rest)
 
-    monkeypatch.setattr(sample.UNetModel, "forward", watch)
+    monkeypatch.setattr(UNetModel, "forward", watch)
     tiles = write_fusion(work, runtime={"tile": 64, "overlap": 32})
     assert run("--limit", "1", "--fusion_config", tiles) == 0
     assert shapes == {(64, 64)}
@@ -515,5 +513,5 @@ def test_tiles(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_which_sizes_are_tiled():
-    runtime = sample.FusionConfig().runtime
+    runtime = FusionConfig().runtime
     assert runtime.tile_of((1024, 1024)) is None and runtime.tile_of((1024, 1280)) == 512

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from util.checkpoint.known import OFFICIAL, REMEDY, CheckpointError, known_file
+from util.checkpoint.known import COMPACT_SHA256, OFFICIAL, REMEDY, CheckpointError, known_file
 from util.checkpoint.unwrap import Weights, unwrap
 from util.download import file_sha256
 
@@ -33,6 +33,11 @@ class PriorInfo:
     @property
     def official(self) -> bool:
         return self.sha256 == OFFICIAL.sha256
+
+    @property
+    def compact(self) -> bool:
+        """Whether the file is the compact prior that comes with this repository."""
+        return self.sha256 == COMPACT_SHA256
 
 
 def read_weights(path: Path) -> Weights:

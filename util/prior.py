@@ -1,0 +1,77 @@
+"""The prior of a run: which one, its weights on the device, and what it means for the images."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from guided_diffusion.config import ModelConfig, from_mapping
+from guided_diffusion.nn import channels_last
+from guided_diffusion.script_util import empty_model
+from guided_diffusion.unet import UNetModel
+from util.checkpoint import PriorInfo, load_prior, locate, obtain
+from util.config_io import read_yaml
+from util.device import PRECISIONS
+
+OFFICIAL_CONFIG = "configs/model_config_imagenet.yaml"
+COMPACT_CONFIG = "configs/model_config_compact.yaml"
+
+log = logging.getLogger("ddfm")
+
+
+def read_config(cls: type, path: Path) -> Any:
+    """The dataclass ``cls`` from a YAML file. Raises ValueError."""
+    return from_mapping(cls, read_yaml(path), str(path))
+
+
+def choose_prior(path: Path | None, root: Path) -> tuple[Path, ModelConfig]:
+    """The model configuration asked for, or the official one if its checkpoint is there, or the compact one.
+
+    Paths of ``root``, the folder of the project, stand in for what is not in the current folder. Raises ValueError.
+    """
+    if path is None:
+        path = root / OFFICIAL_CONFIG
+        official: ModelConfig = read_config(ModelConfig, path)
+        if not locate(official.model_path, root).exists():
+            path = root / COMPACT_CONFIG
+    config: ModelConfig = read_config(ModelConfig, path)
+    if config.class_cond:
+        raise ValueError(f"{path}: class_cond must be false, fusion needs an unconditional prior")
+    if not config.model_path:
+        raise ValueError(f"{path}: the key model_path is missing, the checkpoint of this prior")
+    return path, config
+
+
+def load_model(
+    path: Path, config: ModelConfig, root: Path, device: torch.device, precision: str
+) -> tuple[UNetModel, PriorInfo]:
+    """The prior with the weights of its checkpoint, ready on ``device``; a remote one is fetched first.
+
+    Raises CheckpointError, DownloadError.
+    """
+    model = empty_model(config)
+    info = load_prior(model, obtain(config.model_path, root), str(path))
+    model.convert_body(PRECISIONS[precision])
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means float32, also in convolutions
+    return channels_last(model.to(device)), info
+
+
+def describe_prior(info: PriorInfo, config_path: Path) -> None:
+    """Say which prior makes the images, and what that means."""
+    log.info(f"prior {info.file}, {info.parameters:,} parameters, sha256 {info.sha256}")
+    if info.official:
+        log.info("this is the official checkpoint: results are those of the released DDFM")
+    elif config_path.name == Path(OFFICIAL_CONFIG).name:
+        log.warning(
+            "this file fits, but is not the published checkpoint: results are not the released DDFM's"
+        )
+    elif info.compact:
+        log.info(
+            "this is the compact prior of this repository: results are similar to those of the released "
+            "DDFM, not the same (README.md says how to get the official one)"
+        )
+    else:
+        log.info("this is not the official checkpoint: results are not those of the released DDFM")

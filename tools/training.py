@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import signal
 import time
@@ -27,6 +28,7 @@ from tools.recipe import Recipe, learning_rate, make_batch
 from tools.team import Team
 from tools.validation import validate
 from util.checkpoint import read_state_dict
+from util.files import write_atomically
 
 T = TypeVar("T")
 
@@ -114,7 +116,11 @@ class Trainer:
     def export(self, path: Path) -> None:
         """The moving average in half precision: the file that ``model_path`` names."""
         half = {key: value.half().contiguous().cpu() for key, value in self.ema.state_dict().items()}
-        _save(half, path)
+        content = (
+            io.BytesIO()
+        )  # torch.save writes the name of a file into it: the same weights are to be the same bytes
+        torch.save(half, content)
+        write_atomically(path, content.getvalue())
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from util.files import write_atomically
 
 
-def _rows(*rows: list[str]) -> str:
+def markdown_rows(*rows: list[str]) -> str:
     """Rows of cells as a Markdown table, the first being the head."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
@@ -25,7 +25,7 @@ def cost_table(cost: Mapping[str, Any]) -> str:
         ["file", f"{prior['bytes'] / 1e6:.1f} MB", f"{official['bytes'] / 1e6:,.0f} MB"],
         ["GFLOP a step at 256x256", f"{prior['gflop']:.1f}", f"{official['gflop']:,.0f}"],
     ]
-    return _rows(*rows)
+    return markdown_rows(*rows)
 
 
 def denoising_table(result: Mapping[str, Any]) -> str:
@@ -41,7 +41,7 @@ def denoising_table(result: Mapping[str, Any]) -> str:
         f"PSNR in dB, mean of {result['images']} photographs, centre crops of "
         f"{result['crop']}x{result['crop']}, noise of seed {result['seed']}."
     )
-    return f"{_rows(*rows)}\n\n{caption}"
+    return f"{markdown_rows(*rows)}\n\n{caption}"
 
 
 def loss_table(result: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ def loss_table(result: Mapping[str, Any]) -> str:
     names = [name for name in labels if name in losses[0]]
     rows = [["timestep", *(labels[name] for name in names)]]
     rows += [[f"{entry['t']:.0f}", *(f"{entry[name]:.3g}" for name in names)] for entry in losses]
-    return f"{_rows(*rows)}\n\nMean of {result['images']} photographs."
+    return f"{markdown_rows(*rows)}\n\nMean of {result['images']} photographs."
 
 
 def fill_card(card: Path, sections: Mapping[str, str]) -> None:

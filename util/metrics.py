@@ -213,7 +213,13 @@ def evaluate(
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]}; there are {', '.join(METRICS)}")
-    f, a, b = Image(fused), Image(ir), Image(vi)
+    return evaluate_images(Image(fused), Image(ir), Image(vi), metrics, protocol)
+
+
+def evaluate_images(
+    f: Image, a: Image, b: Image, metrics: Sequence[str] = METRICS, protocol: Protocol = "ddfm"
+) -> dict[str, float]:
+    """As :func:`evaluate`, of images that have been checked; sources can be shared by several fused images."""
     standard = protocol == "standard"
     results: dict[str, float] = {}
     for name in metrics:

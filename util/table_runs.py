@@ -52,10 +52,10 @@ class TableRuns:
         """The table with a row for each fusion configuration under those published. Raises KeyboardInterrupt."""
         blocks, notes = [], [published.wanting] if published.wanting else []
         for name in published.datasets:
-            rows = _published_rows(published, name, self.settings)
-            results = self._results(name, configs)
-            available = self._count(name) if results else 0
-            rows += [_row(result, available) for result in results]
+            rows = published_rows(published, name, self.settings)
+            results = self.results_of(name, configs)
+            available = self.count(name) if results else 0
+            rows += [row_of(result, available) for result in results]
             if rows:
                 blocks.append(Block(name, rows))
         sets = published.datasets
@@ -89,10 +89,10 @@ class TableRuns:
         failed = self.incomplete or len(self.finished) < len(self.results)
         return 1 if failed or any(result.evaluation.problems for result in self.finished) else 0
 
-    def _count(self, name: str) -> int:
+    def count(self, name: str) -> int:
         return len(images_by_stem(find_named(name, self.settings.data).ir))
 
-    def _results(self, name: str, configs: Sequence[Path]) -> list[Result]:
+    def results_of(self, name: str, configs: Sequence[Path]) -> list[Result]:
         """Our rows of a data set; none when it is not there, which :attr:`missing` then tells."""
         if name in self.missing:
             return []
@@ -171,7 +171,7 @@ def _origin(run: dict[str, Any]) -> tuple[str, str]:
     return f"prior {info.file}", f"NOT the official checkpoint but {info.file} ({size}), {sampler}"
 
 
-def _row(result: Result, available: int) -> Row:
+def row_of(result: Result, available: int) -> Row:
     evaluation: Evaluation = result.evaluation
     count = len(evaluation.images)
     images = str(count) if count == available else f"{count} of {available}"
@@ -179,7 +179,7 @@ def _row(result: Result, available: int) -> Row:
     return Row(result.label, "here", values, images)
 
 
-def _published_rows(published: PublishedTable, dataset: str, settings: Settings) -> list[Row]:
+def published_rows(published: PublishedTable, dataset: str, settings: Settings) -> list[Row]:
     rows = []
     for kind in ("paper", "others"):
         for row in published.rows:

@@ -1,0 +1,89 @@
+"""Measure what REPRODUCTION.md says, and fill its tables in.
+
+    python -m tools.reproduce --data DATA --runs released:alone:100 released:ddim:25 paper:ddim:25:10
+
+finds RoadScene, TNO, MRI-CT and MRI-PET in DATA as ``evaluate.py --table`` does, fuses them with ``sample.py`` in
+every way that ``--runs`` names (variant:sampler:steps, and optionally how many pairs of each set), measures the
+results and writes the tables between the marks of ``--document``. Finished images of an earlier time are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from evaluate import run_sample
+from tools import reproduction_checks as checks
+from tools.prior_report import fill_card
+from tools.reproduction_grid import DATASETS, Grid, Run, grid_table, shared_table
+from util.arguments import positive
+from util.files import write_atomically
+from util.logger import get_logger
+from util.published import read_published
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = [f"{variant}:alone:100" for variant in ("released", "paper")] + ["released:ddim:25"]
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tools.reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="folder that holds the data sets")
+    add("--runs", nargs="+", default=RUNS, metavar="RUN", help=f"ways of fusing (default: {' '.join(RUNS)})")
+    add("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), help="(default: all four)")
+    add("--model_config", type=Path, metavar="YAML", help="the prior (default: that of sample.py)")
+    add("--limit", type=positive, metavar="N", help="at most the first N pairs of each set, in every run")
+    add(
+        "--out", type=Path, default=ROOT / "output/reproduction", metavar="DIR", help="(default: %(default)s)"
+    )
+    add("--document", type=Path, metavar="FILE", help="write the tables into it (default: only print them)")
+    add(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes that measure (default: %(default)s)",
+    )
+    return parser.parse_args(argv)
+
+
+def measure(args: argparse.Namespace) -> dict[str, str]:
+    """Every table by the name of its mark. Raises ValueError, KeyboardInterrupt."""
+    published = read_published(ROOT / "configs/published_tables.yaml")
+    flags = ["--model_config", str(args.model_config)] if args.model_config else []
+    grid = Grid(args.data, args.out, ROOT, run_sample, args.workers, flags)
+    for text in args.runs:
+        run = Run.parse(text)
+        if args.limit:
+            run = Run(run.variant, run.sampler, run.steps, min(args.limit, run.limit or args.limit))
+        grid.add(run, args.datasets)
+    if not grid.results:
+        raise ValueError(f"{args.data} holds none of {', '.join(args.datasets)}")
+    sections = {"grid": grid_table(grid, published), "shared": shared_table(grid)}
+    return {**sections, **checks.tables(grid, published)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    log = get_logger()
+    try:
+        sections = measure(args)
+        for name, content in sections.items():
+            print(f"## {name}\n\n{content}\n")
+            write_atomically(args.out / f"{name}.md", content.encode())
+        if args.document:
+            fill_card(args.document, sections)
+    except (ValueError, OSError) as error:
+        log.error(error)
+        return 2
+    except KeyboardInterrupt:
+        log.error("interrupted: the same command goes on from here")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

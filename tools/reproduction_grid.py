@@ -1,0 +1,145 @@
+"""Runs of ``sample.py`` over data sets, variants, samplers and steps, and their metrics as Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from tools.prior_report import markdown_rows
+from util.config_io import read_yaml
+from util.evaluate_cli import PAPER_METRICS
+from util.evaluation import Result
+from util.files import write_atomically
+from util.published import PublishedTable
+from util.table_runs import Settings, TableRuns, published_rows
+from util.tables import printed
+
+DATASETS = ("RoadScene", "TNO", "MRI-CT", "MRI-PET")
+VARIANTS = ("released", "paper")
+ALONE = "alone"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way of fusing: ``sampler`` may be ``alone`` (no prior). ``limit``: only the first pairs of each set."""
+
+    variant: str
+    sampler: str
+    steps: int
+    limit: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Run:
+        """``variant:sampler:steps[:limit]``. Raises ValueError."""
+        parts = text.split(":")
+        known = (
+            len(parts) in (3, 4) and parts[0] in VARIANTS and parts[1] in (ALONE, "ddim", "ddpm", "dpmpp_2m")
+        )
+        if not known or not all(number.isdecimal() and int(number) for number in parts[2:]):
+            raise ValueError(
+                f"{text} is not variant:sampler:steps[:limit], such as released:ddim:25 or paper:alone:100"
+            )
+        return cls(parts[0], parts[1], int(parts[2]), int(parts[3]) if len(parts) == 4 else None)
+
+    @property
+    def label(self) -> str:
+        sampler = "EM alone" if self.sampler == ALONE else self.sampler
+        return f"{self.variant}, {sampler}, {self.steps} {'iterations' if self.sampler == ALONE else 'steps'}"
+
+
+@dataclass
+class Grid:
+    """Fuses and measures each run on each data set once; finished images of an earlier time are kept.
+
+    ``fuse``: ``sample.main``; ``flags``: more of its flags, for every run.
+    """
+
+    data: Path
+    out: Path
+    root: Path
+    fuse: Callable[[list[str]], int]
+    workers: int = 1
+    flags: Sequence[str] = ()
+    results: dict[tuple[str, Run], Result] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, run: Run, datasets: Sequence[str]) -> None:
+        """Make the results of a run. Raises KeyboardInterrupt, ValueError."""
+        config = "exp_1" if run.sampler == ALONE else "ours"
+        fusion = self.root / f"configs/ablation/{config}_{run.variant}.yaml"
+        flags = ["--diffusion_config", str(self._diffusion(run)), "--quiet", *self.flags]
+        out = self.out / f"{'ddim' if run.sampler == ALONE else run.sampler}_{run.steps}"
+        runs = TableRuns(
+            Settings(self.data, out, PAPER_METRICS, "ddfm", run.limit, self.workers, flags), self.fuse
+        )
+        for dataset in datasets:
+            for result in runs.results_of(dataset, [fusion]):
+                self.results[dataset, run] = result
+                self.counts[dataset] = runs.count(dataset)
+        self.missing |= runs.missing
+
+    def _diffusion(self, run: Run) -> Path:
+        """The configuration of the sampler, as shipped but for what the run says."""
+        sampler = "ddim" if run.sampler == ALONE else run.sampler
+        keys = read_yaml(self.root / "configs/diffusion_config.yaml")
+        path = self.out / f"{sampler}_{run.steps}.yaml"
+        content = yaml.safe_dump(
+            {**keys, "sampler": sampler, "timestep_respacing": run.steps}, sort_keys=False
+        )
+        write_atomically(path, content.encode())
+        return path
+
+    def of(self, dataset: str) -> dict[Run, Result]:
+        """The results of a data set by run."""
+        return {run: result for (name, run), result in self.results.items() if name == dataset}
+
+
+def grid_table(grid: Grid, published: Mapping[int, PublishedTable]) -> str:
+    """Six metrics of every run on every data set, under what the paper and others printed."""
+    parts = []
+    settings = Settings(grid.data, grid.out, PAPER_METRICS, "ddfm")
+    for dataset in DATASETS:
+        runs = grid.of(dataset)
+        if not runs:
+            continue
+        rows = [[dataset, "images", *PAPER_METRICS]]
+        for row in [row for table in (1, 2) for row in published_rows(published[table], dataset, settings)]:
+            line = [
+                f"*{row.label}*",
+                row.images or "?",
+                *(printed(row.values.get(name)) for name in PAPER_METRICS),
+            ]
+            if line not in rows:
+                rows.append(line)
+        for run, result in runs.items():
+            images = len(result.evaluation.images)
+            count = str(images) if images == grid.counts[dataset] else f"{images} of {grid.counts[dataset]}"
+            values = [result.evaluation.statistic(name)[0] for name in PAPER_METRICS]
+            rows.append([run.label, count, *map(printed, values)])
+        parts.append(markdown_rows(*rows))
+    return "\n\n".join(parts)
+
+
+def shared_table(grid: Grid) -> str:
+    """The same, with a prior only, over the pairs that all such runs of a data set share: what more steps change."""
+    parts = []
+    for dataset in DATASETS:
+        runs = {run: result for run, result in grid.of(dataset).items() if run.sampler != ALONE}
+        if len(runs) < 2:
+            continue
+        stems = set.intersection(*(set(result.evaluation.images) for result in runs.values()))
+        if not stems:
+            continue
+        rows = [[f"{dataset}, {len(stems)} pairs", *PAPER_METRICS]]
+        for run, result in runs.items():
+            scores = [result.evaluation.images[stem] for stem in sorted(stems)]
+            rows.append(
+                [run.label, *(f"{statistics.fmean(s[name] for s in scores):.3f}" for name in PAPER_METRICS)]
+            )
+        parts.append(markdown_rows(*rows))
+    return "\n\n".join(parts)

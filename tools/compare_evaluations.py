@@ -1,0 +1,178 @@
+"""Fewer evaluations of the prior: what they change against 100 steps of DDIM.
+
+    python -m tools.compare_evaluations --input RoadScene --limit 2 --out output/evaluations
+
+fuses the same pairs with 10, 15, 25 and 50 evaluations by DDIM and by DPM-Solver++(2M), each from noise and from EM
+alone with noise added at a timestep (``warm_start``), measures the six metrics of the paper, and compares every image
+with that of the reference. ``--picture`` shows the first pair's differences for one number of evaluations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from evaluate import run_sample
+from tools.contact_sheet import row, stack
+from tools.prior_report import markdown_rows
+from util.arguments import positive
+from util.config_io import read_yaml
+from util.evaluate_cli import PAPER_METRICS
+from util.files import write_atomically
+from util.image_io import read_image, write_png
+from util.logger import get_logger
+from util.metrics import evaluate
+from util.pairs import PairFiles, find_pairs
+from util.tables import printed
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of sampling; ``warm``: the timestep at which it starts, 0 for pure noise."""
+
+    sampler: str
+    evaluations: int
+    warm: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"{self.sampler}{f', warm start at {self.warm}' * bool(self.warm)}"
+
+    @property
+    def folder(self) -> str:
+        return f"{self.sampler}_{self.evaluations}_{self.warm}"
+
+    def configure(self, folder: Path, root: Path) -> list[str]:
+        """Write its configuration, that of the project but for what it changes; returns the flags for sample.py."""
+        respacing: int | str = self.evaluations
+        if self.warm:  # all evaluations below the start, none above
+            respacing = round(self.evaluations * 1000 / self.warm)
+        changes = {
+            "diffusion": {"sampler": self.sampler, "timestep_respacing": respacing},
+            "fusion": {"warm_start": self.warm or None},
+        }
+        flags = []
+        for name, change in changes.items():
+            keys = read_yaml(root / f"configs/{name}_config.yaml") | change
+            write_atomically(folder / f"{name}.yaml", yaml.safe_dump(keys, sort_keys=False).encode())
+            flags += [f"--{name}_config", str(folder / f"{name}.yaml")]
+        return flags
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tools.compare_evaluations",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--input", type=Path, required=True, metavar="DIR", help="folder that holds the folders ir and vi")
+    add("--limit", type=positive, metavar="N", help="only the first N pairs (default: all)")
+    add("--out", type=Path, default=ROOT / "output/evaluations", metavar="DIR", help="(default: %(default)s)")
+    add("--evaluations", type=positive, nargs="+", default=[10, 15, 25, 50], help="(default: 10 15 25 50)")
+    add("--warm_start", type=positive, default=400, metavar="T", help="timestep (default: %(default)s)")
+    add("--reference_steps", type=positive, default=REFERENCE_STEPS, help="of DDIM (default: %(default)s)")
+    add("--model_config", type=Path, metavar="YAML", help="the prior (default: that of sample.py)")
+    add("--picture", type=Path, metavar="PNG", help="write differences of the first pair (default: not)")
+    return parser.parse_args(argv)
+
+
+def fuse(way: Way, args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """The fused images of all pairs by stem, (H, W) uint8; finished ones are kept. Raises ValueError."""
+    folder = args.out / way.folder
+    command = ["--input", str(args.input), "--save_dir", str(folder), "--quiet", *way.configure(folder, ROOT)]
+    command += ["--limit", str(args.limit)] if args.limit else []
+    command += ["--model_config", str(args.model_config)] if args.model_config else []
+    status = run_sample(command)
+    if status == 130:
+        raise KeyboardInterrupt
+    if status != 0:
+        raise ValueError(
+            f"sample.py failed for {way.label}, {way.evaluations} evaluations (exit status {status})"
+        )
+    pairs = json.loads((folder / "run.json").read_text(encoding="utf-8"))["pairs"]
+    return {pair["stem"]: read_image(Path(pair["files"][-1])).luma for pair in pairs}
+
+
+def line(
+    way: Way, images: dict[str, np.ndarray], reference: dict[str, np.ndarray], sources: list[PairFiles]
+) -> list[str]:
+    """A row of the table: metrics, and differences from the reference in grey levels, means over the pairs."""
+    scores = []
+    for files in sources:
+        fused = images[files.stem]
+        height, width = fused.shape
+        ir, vi = (read_image(path).luma[:height, :width] for path in (files.ir, files.vi))
+        error = fused.astype(float) - reference[files.stem]
+        apart = {"rms": float(np.sqrt((error**2).mean())), "max": float(np.abs(error).max())}
+        scores.append(evaluate(fused, ir, vi, PAPER_METRICS) | apart)
+    mean = {name: statistics.fmean(score[name] for score in scores) for name in scores[0]}
+    cells = [printed(mean[name]) for name in PAPER_METRICS]
+    return [way.label, str(way.evaluations), *cells, f"{mean['rms']:.2f}", f"{mean['max']:.0f}"]
+
+
+def picture(images: dict[Way, np.ndarray], reference: np.ndarray, gain: int = 8) -> np.ndarray:
+    """(H, W, 3): the reference and, below, every way's difference from it, ``gain`` times, 128 being none."""
+
+    def rgb(image: np.ndarray) -> np.ndarray:
+        return np.repeat(image[:, :, None], 3, axis=2)
+
+    height = reference.shape[0]
+    changes = [
+        np.clip(128 + gain * (image.astype(float) - reference), 0, 255).astype(np.uint8)
+        for image in images.values()
+    ]
+    rows = [row([rgb(reference), *(rgb(image) for image in images.values())], height)]
+    return stack([*rows, row([rgb(np.full_like(reference, 128)), *map(rgb, changes)], height)])
+
+
+def compare(args: argparse.Namespace) -> str:
+    """The table as Markdown; also writes the picture. Raises ValueError, KeyboardInterrupt."""
+    found, problems = find_pairs(args.input / "ir", args.input / "vi")
+    if problems:
+        raise ValueError(f"{problems[0].stem}: {problems[0].reason}")
+    sources = found[: args.limit]
+    standard = Way("ddim", args.reference_steps)
+    reference = fuse(standard, args)
+    rows = [["sampler", "evaluations", *PAPER_METRICS, "RMS to the first row", "largest"]]
+    rows.append(line(standard, reference, reference, sources))
+    shown: dict[Way, np.ndarray] = {}
+    for warm in (0, args.warm_start):
+        for sampler in ("ddim", "dpmpp_2m"):
+            for count in args.evaluations:
+                way = Way(sampler, count, warm)
+                images = fuse(way, args)
+                rows.append(line(way, images, reference, sources))
+                if count == args.evaluations[len(args.evaluations) // 2]:
+                    shown[way] = images[sources[0].stem]
+    if args.picture:
+        write_png(args.picture, picture(shown, reference[sources[0].stem]))
+    return f"{markdown_rows(*rows)}\n\nMeans over {len(sources)} pairs; differences in grey levels."
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    log = get_logger()
+    try:
+        print(compare(args))
+    except (ValueError, OSError) as error:
+        log.error(error)
+        return 2
+    except KeyboardInterrupt:
+        log.error("interrupted: the same command goes on from here")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

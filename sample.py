@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import io
 import logging
+import math
 import shlex
 import signal
 import sys
@@ -151,6 +152,7 @@ def run(job: Job, args: argparse.Namespace) -> int:
         ir_range=as_range(config.ir_range),
         vi_range=as_range(config.vi_range),
         batch_size=args.batch_size,
+        memory_share=0.5 if job.device.type == "cpu" else math.inf,
         overwrite=args.overwrite,
         record_steps=args.record,
         quiet=args.quiet,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from util.files import write_atomically
 
@@ -142,6 +142,20 @@ def read_image(path: Path, value_range: ValueRange | None = None) -> SourceImage
         rgb=rgb if is_coloured(rgb) else None,
         sha256=hashlib.sha256(content).hexdigest(),
     )
+
+
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Height and width as :func:`read_image` will find them, from the file's header alone; None if it cannot tell."""
+    try:
+        if not path.is_file():  # a pipe would block
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+                return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception:  # decoders raise whatever they stumble over; reading the image will say what is wrong
+        return None
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -209,9 +209,19 @@ def encode_preview(image: np.ndarray, max_side: int) -> tuple[bytes, tuple[int, 
 
 def read_png_text(path: Path) -> dict[str, str]:
     """The text chunks of a PNG file; empty when it cannot be read or is damaged."""
+    return _png_text(path, whole=True)
+
+
+def png_header_text(path: Path) -> dict[str, str]:
+    """The same without looking at the pixels, which may be damaged: only the text that comes before them."""
+    return _png_text(path, whole=False)
+
+
+def _png_text(path: Path, whole: bool) -> dict[str, str]:
     try:
         with Image.open(path) as image:
-            image.load()
+            if whole:
+                image.load()
             return {key: str(value) for key, value in image.info.items() if isinstance(value, str)}
     except (OSError, ValueError, SyntaxError):
         return {}

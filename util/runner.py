@@ -6,7 +6,7 @@ import errno
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from util.image_io import ValueRange
 from util.logger import PairRecord, RunRecord
 from util.memory import MemoryPlan, free_memory, ran_out_of_memory
 from util.pairs import FitMode, Pair, PairFiles, Problem, fitted_size, in_order_of_size, load_pair
+from util.reports import Inbox
 from util.results import ResultWriter
 
 OnStep = Callable[[int, Callable[[], np.ndarray]], None]
@@ -41,7 +42,7 @@ class RunOptions:
     """How a run goes about its pairs.
 
     ``steps``: that every pair takes; ``memory_share``: the part of the machine's available memory that a batch of
-    ``auto`` may take.
+    ``auto`` may take; ``elsewhere``: how many pairs other processes take, of which this one keeps the record.
     """
 
     steps: int
@@ -50,6 +51,7 @@ class RunOptions:
     vi_range: ValueRange | None = None
     batch_size: BatchSize = 1
     memory_share: float = math.inf
+    elsewhere: int = 0
     overwrite: bool = False
     record_steps: bool = False
     quiet: bool = False
@@ -60,11 +62,18 @@ class Runner:
 
     ``fuse`` takes pairs of one fitted size and a callback, and returns their fused lumas (B, H, W), not
     stretched; after each step it calls the callback with the step's index and a function that gives the lumas
-    of the state.
+    of the state. ``inbox``: what the other processes of the run tell this one, if there are any.
     """
 
-    def __init__(self, fuse: FuseBatch, writer: ResultWriter, record: RunRecord, options: RunOptions) -> None:
-        self.fuse, self.writer, self.record, self.options = fuse, writer, record, options
+    def __init__(
+        self,
+        fuse: FuseBatch,
+        writer: ResultWriter,
+        record: RunRecord,
+        options: RunOptions,
+        inbox: Inbox | None = None,
+    ) -> None:
+        self.fuse, self.writer, self.record, self.options, self.inbox = fuse, writer, record, options, inbox
         self.plan = MemoryPlan(options.memory_share)
         self.sizes = BatchSizes(options.batch_size, self.plan.fits)
         disable = True if options.quiet else None
@@ -72,7 +81,7 @@ class Runner:
 
     def run(self, pairs: list[PairFiles], problems: list[Problem]) -> None:
         """Take every pair to its end; what stops the run early is noted in the record."""
-        self.record.total = len(pairs) + len(problems)
+        self.record.total = len(pairs) + len(problems) + self.options.elsewhere
         self.bar.total = self.record.total * self.options.steps
         try:
             for problem in problems:
@@ -85,8 +94,28 @@ class Runner:
         except KeyboardInterrupt:
             self.record.interrupted = True
         finally:
+            self._await_others()
             self.bar.close()
             self.record.save()
+
+    def _hear(self, news: Iterable[tuple[int, PairRecord]]) -> None:
+        """Note what other processes have done."""
+        for rank, pair in news:
+            if pair.status == "done":
+                self.bar.update(self.options.steps)
+                log.info(f"rank {rank}: {pair.stem}: {pair.seconds:.1f} s, {pair.files[-1]}")
+            else:
+                self._forget_pair()
+            self.record.add(pair)
+
+    def _await_others(self) -> None:
+        """Until the other processes have come to their end; an interruption reaches them too, and they end soon."""
+        while self.inbox is not None:
+            try:
+                self._hear(self.inbox.rest())
+                return
+            except KeyboardInterrupt:
+                self.record.interrupted = True
 
     def _groups(self, pairs: list[PairFiles]) -> Iterator[list[Pair]]:
         """The pairs to fuse, in groups of one fitted size, each as large as one batch."""
@@ -178,6 +207,8 @@ class Runner:
 
         def on_step(index: int, lumas: Callable[[], np.ndarray]) -> None:
             self.bar.update(len(pairs))
+            if self.inbox is not None:
+                self._hear(self.inbox.news())
             if self.options.record_steps:
                 for pair, luma in zip(pairs, lumas(), strict=True):
                     self.writer.write_progress(pair, index, luma)

@@ -30,7 +30,7 @@ from util.checkpoint import obtain
 from util.cli import sample_parser
 from util.device import device_label
 from util.image_io import SourceImage, ValueRange
-from util.layouts import find_dataset
+from util.layouts import source_folders
 from util.logger import RunRecord, get_logger
 from util.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
 from util.prior import choose_prior, describe_prior, load_model, read_config
@@ -61,16 +61,6 @@ class Job:
     description: dict[str, Any]
 
 
-def source_folders(args: argparse.Namespace) -> tuple[Path, Path]:
-    """The folders of infrared and of visible images. Raises InputError."""
-    ir, vi = args.ir or args.input / "ir", args.vi or args.input / "vi"
-    if args.ir or args.vi or ir.is_dir() or vi.is_dir() or not args.input.is_dir():
-        return ir, vi
-    dataset = find_dataset(args.input)
-    log.info(f"{dataset.ir} and {dataset.vi}{'; ' * bool(dataset.note)}{dataset.note}")
-    return dataset.ir, dataset.vi
-
-
 def prepare(args: argparse.Namespace, world: World) -> Job:
     """Check everything that can be wrong before the first pair. Raises ValueError or OSError."""
     diffusion_config: DiffusionConfig = read_config(DiffusionConfig, args.diffusion_config)
@@ -79,7 +69,7 @@ def prepare(args: argparse.Namespace, world: World) -> Job:
         fusion_config = dataclasses.replace(fusion_config, seed=args.seed)
     diffusion = GaussianDiffusion.from_config(diffusion_config)
     device = world.device(args.device, args.gpu)
-    pairs, problems = find_pairs(*source_folders(args))
+    pairs, problems = find_pairs(*source_folders(args.input, args.ir, args.vi))
 
     model, info, config, precision = None, None, None, "fp32"
     if fusion_config.prior:
@@ -195,9 +185,13 @@ def start(args: argparse.Namespace, world: World) -> int:
         if args.dry_run:
             return world.gather(dry_run(job) if world.first else 0)[0]
         return run(job, args, world)
-    except (ValueError, OSError) as error:
-        if world.first or not isinstance(error, FailedElsewhere):
+    except FailedElsewhere as error:
+        if world.first:
             log.error(error)
+        world.gather(None)  # torchrun ends the others as soon as one has failed
+        return 2
+    except (ValueError, OSError) as error:
+        log.error(error)
         return 2
     except KeyboardInterrupt:
         log.error("interrupted before the first pair")

@@ -11,8 +11,11 @@ from util.device import PRECISIONS
 from util.version import __version__
 
 _EPILOG = """\
+torchrun --standalone --nproc-per-node N sample.py ... shares the pairs out over N processes, each with a CUDA
+device, or a part of the cores, of its own
+
 exit status: 0 all pairs are fused; 1 some failed, the others are done; 2 nothing was started;
-130 interrupted
+130 interrupted (torchrun: 0 or 1)
 """
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import sample
 from tests.conftest import PriorFiles, make_pair
+from tests.file_server import serving
 
 ROOT = Path(sample.__file__).parent
 STEMS = ["a", "b", "c", "d", "e"]
@@ -120,6 +122,36 @@ def test_nothing_starts_in_any(work: Path):
     assert "exitcode  : 2" in done.stderr and not (work / "output").exists()
     done = shared(work, "output", "--gpu", "0")
     assert done.returncode != 0 and "every process has its own device" in done.stderr
+
+
+def test_a_remote_prior_is_fetched_once(work: Path, tiny_prior: PriorFiles, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    code = f"import pathlib, sys, sample; sample.ROOT = pathlib.Path({str(work)!r}); sys.exit(sample.main())"
+    (work / "elsewhere.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    line = arguments(work, "output", "--fusion_config", str(ROOT / "configs/fusion_config.yaml"))
+    with serving(tiny_prior.checkpoint.read_bytes()) as server:
+        (work / "model.yaml").write_text(yaml.safe_dump({**tiny_prior.keys, "model_path": server.url}))
+        done = subprocess.run(
+            torchrun([str(work / "elsewhere.py"), *line]),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert len(server.paths) == 1
+        (work / "models/prior.pt").unlink()
+        server.statuses = [404]
+        done = subprocess.run(
+            torchrun([str(work / "elsewhere.py"), *line]),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    assert done.returncode != 0 and done.stderr.count("no such file") == 1, done.stderr
+    assert len(server.paths) == 2
 
 
 def start(line: list[str], work: Path, hang: str, **more: str) -> subprocess.Popen[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from util import batching
 from util.batching import BatchSize, BatchSizes, Size, take_all
 from util.memory import MemoryPlan, available_bytes, peak_bytes, ran_out_of_memory, resident_bytes
 
@@ -41,16 +40,14 @@ class Machine:
         return self.tried
 
 
-def test_doubles_while_that_is_worth_it(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+def test_doubles_while_that_is_worth_it(monkeypatch: pytest.MonkeyPatch):
     # seconds an item: 2, 1.5, 1.25, 1.125, 1.0625 (5.6 % less), 1.03125 (2.9 %)
-    monkeypatch.setattr(logging.getLogger("ddfm"), "propagate", True)
-    with caplog.at_level(logging.INFO, logger="ddfm"):
-        machine = Machine(BatchSizes("auto"))
-        assert machine.take(list(range(100))) == [1, 2, 4, 8, 16, 32, 16, 16, 5]
+    said: list[str] = []
+    monkeypatch.setattr(batching.log, "info", said.append)
+    machine = Machine(BatchSizes("auto"))
+    assert machine.take(list(range(100))) == [1, 2, 4, 8, 16, 32, 16, 16, 5]
     assert machine.done == list(range(100))
-    assert [record.message for record in caplog.records] == [
-        "32x32: 16 at a time from now on (32 are no faster)"
-    ]
+    assert said == ["32x32: 16 at a time from now on (32 are no faster)"]
 
 
 def test_a_number_is_taken_as_it_is():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
+import functools
 import logging
+import math
 import shlex
-import signal
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,17 +26,21 @@ from guided_diffusion.tiling import TiledModel
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.ycbcr import full_range_luma
 from util.allocator import keep_freed_memory
+from util.checkpoint import obtain
 from util.cli import sample_parser
-from util.device import choose_device, device_label
-from util.files import remove_abandoned
+from util.device import device_label
 from util.image_io import SourceImage, ValueRange
-from util.layouts import find_dataset
+from util.layouts import source_folders
 from util.logger import RunRecord, get_logger
 from util.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
 from util.prior import choose_prior, describe_prior, load_model, read_config
-from util.results import ResultWriter
+from util.process import print_any_name, stop_on_signals
+from util.results import FOLDERS, ResultWriter, start_record
 from util.runner import FuseBatch, OnStep, Runner, RunOptions
+from util.shared_run import SharedRun
+from util.shares import share_pairs
 from util.version import versions
+from util.world import FailedElsewhere, World, join_world
 
 ROOT = Path(__file__).resolve().parent
 
@@ -57,31 +61,24 @@ class Job:
     description: dict[str, Any]
 
 
-def source_folders(args: argparse.Namespace) -> tuple[Path, Path]:
-    """The folders of infrared and of visible images. Raises InputError."""
-    ir, vi = args.ir or args.input / "ir", args.vi or args.input / "vi"
-    if args.ir or args.vi or ir.is_dir() or vi.is_dir() or not args.input.is_dir():
-        return ir, vi
-    dataset = find_dataset(args.input)
-    log.info(f"{dataset.ir} and {dataset.vi}{'; ' * bool(dataset.note)}{dataset.note}")
-    return dataset.ir, dataset.vi
-
-
-def prepare(args: argparse.Namespace) -> Job:
+def prepare(args: argparse.Namespace, world: World) -> Job:
     """Check everything that can be wrong before the first pair. Raises ValueError or OSError."""
     diffusion_config: DiffusionConfig = read_config(DiffusionConfig, args.diffusion_config)
     fusion_config: FusionConfig = read_config(FusionConfig, args.fusion_config)
     if args.seed is not None:
         fusion_config = dataclasses.replace(fusion_config, seed=args.seed)
     diffusion = GaussianDiffusion.from_config(diffusion_config)
-    device = choose_device(args.device, args.gpu)
-    pairs, problems = find_pairs(*source_folders(args))
+    device = world.device(args.device, args.gpu)
+    pairs, problems = find_pairs(*source_folders(args.input, args.ir, args.vi))
 
     model, info, config, precision = None, None, None, "fp32"
     if fusion_config.prior:
         path, config = choose_prior(args.model_config, ROOT)
         half = config.use_fp16 and device.type == "cuda"
         precision = args.precision if args.precision != "auto" else ("fp16" if half else "fp32")
+        with world.stage():
+            if world.local_rank == 0:  # a remote checkpoint is fetched once
+                obtain(config.model_path, ROOT)
         model, info = load_model(path, config, ROOT, device, precision)
         diffusion.check_channels(model.params.out_channels, model.params.in_channels)
         describe_prior(info, path)
@@ -132,33 +129,33 @@ def batch_fuser(job: Job) -> FuseBatch:
     return fuse_batch
 
 
-def run(job: Job, args: argparse.Namespace) -> int:
+def run(job: Job, args: argparse.Namespace, world: World) -> int:
     """Fuse everything and close with the summary; returns the exit status. Raises ValueError before the start."""
-    folders = [args.save_dir / name for name in ("recon", "color", "progress")]
-    for folder in (args.save_dir, *folders):
-        remove_abandoned(folder)
-    record = RunRecord(args.save_dir / "run.json", {"command": shlex.join(sys.argv), **job.description})
-    try:
-        record.write()
-    except OSError as error:
-        raise ValueError(
-            f"{args.save_dir}: nothing can be written there ({error.strerror}); give another --save_dir"
-        ) from error
+    with world.stage():
+        description = {"command": shlex.join(sys.argv), **job.description}
+        record = start_record(args.save_dir, description) if world.first else RunRecord(None, {})
     config = job.fusion_config
+    writer = ResultWriter(args.save_dir, job.description, config.fit, config.color, config.color_method)
+    divide = functools.partial(share_pairs, writer=writer, overwrite=args.overwrite)
+    shared = SharedRun(world, record, job.pairs, job.problems, divide)
     options = RunOptions(
         steps=step_count(job.diffusion, config),
         fit=config.fit,
         ir_range=as_range(config.ir_range),
         vi_range=as_range(config.vi_range),
         batch_size=args.batch_size,
+        memory_share=0.5 / world.local_size if job.device.type == "cpu" else math.inf,
+        elsewhere=shared.elsewhere,
         overwrite=args.overwrite,
         record_steps=args.record,
-        quiet=args.quiet,
+        quiet=args.quiet or not world.first,
     )
-    writer = ResultWriter(args.save_dir, job.description, config.fit, config.color, config.color_method)
-    Runner(batch_fuser(job), writer, record, options).run(job.pairs, job.problems)
-    print(record.summary([folder for folder in folders if folder.is_dir()]))  # noqa: T201
-    return record.exit_status
+    Runner(batch_fuser(job), writer, shared.record, options, shared.inbox).run(shared.pairs, shared.problems)
+    if world.first:
+        shared.complete()
+        folders = [args.save_dir / name for name in FOLDERS]
+        print(record.summary([folder for folder in folders if folder.is_dir()]))  # noqa: T201
+    return shared.exit_status()
 
 
 def as_range(values: list[float] | None) -> ValueRange | None:
@@ -180,26 +177,42 @@ def dry_run(job: Job) -> int:
     return 1 if failed else 0
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = sample_parser(ROOT).parse_args(argv)
-    get_logger(args.quiet)
-    keep_freed_memory()
-    for name in ("SIGTERM", "SIGHUP"):  # the second is not known everywhere
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores one
-            signal.signal(number, signal.default_int_handler)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
+def start(args: argparse.Namespace, world: World) -> int:
+    """Everything after the command line; returns the exit status."""
     try:
-        job = prepare(args)
-        return dry_run(job) if args.dry_run else run(job, args)
+        with world.stage():
+            job = prepare(args, world)
+        if args.dry_run:
+            return world.gather(dry_run(job) if world.first else 0)[0]
+        return run(job, args, world)
+    except FailedElsewhere as error:
+        if world.first:
+            log.error(error)
+        world.gather(None)  # torchrun ends the others as soon as one has failed
+        return 2
     except (ValueError, OSError) as error:
         log.error(error)
         return 2
     except KeyboardInterrupt:
         log.error("interrupted before the first pair")
         return 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = sample_parser(ROOT).parse_args(argv)
+    try:
+        world = join_world()
+    except ValueError as error:
+        get_logger().error(error)
+        return 2
+    get_logger(args.quiet, world.rank)
+    keep_freed_memory()
+    stop_on_signals()
+    print_any_name()
+    try:
+        return start(args, world)
+    finally:
+        world.close()
 
 
 if __name__ == "__main__":

@@ -147,8 +147,8 @@ def test_same_image_in_any_company(work: Path, run: SampleRun):
     """Batch size, order and neighbours change an image by a grey level at most: sums in another order."""
     make_pair(work / "input", "d", (64, 96))  # of another size
     images: dict[str, list[np.ndarray]] = {}
-    for number, more in enumerate((["--batch_size", "1"], ["--batch_size", "2"], ["--batch_size", "9"])):
-        assert run("--save_dir", str(work / f"out{number}"), *more) == 0
+    for number, batch in enumerate(("1", "2", "9", "auto")):
+        assert run("--save_dir", str(work / f"out{number}"), "--batch_size", batch) == 0
         for path in (work / f"out{number}/recon").iterdir():
             images.setdefault(path.stem, []).append(image(path).astype(int))
     assert sorted(images) == ["a", "b", "c", "d"]
@@ -275,23 +275,6 @@ def test_a_bad_pair_costs_only_itself(work: Path):
     assert sorted(p.name for p in (work / "output/recon").iterdir()) == ["a.png", "c.png"]
     failed = {pair["stem"]: pair["reason"] for pair in record(work)["pairs"] if pair["status"] == "failed"}
     assert set(failed) == {"b", "sizes", "lone"}
-
-
-def test_a_failing_batch_falls_back_to_single_pairs(
-    work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch
-):
-    fuse, sizes = sample.fuse, []
-
-    def needs_memory(*args: Any) -> Any:
-        sizes.append(len(args[4]))
-        if len(args[4]) > 1:
-            raise RuntimeError("CUDA out of memory")
-        return fuse(*args)
-
-    monkeypatch.setattr(sample, "fuse", needs_memory)
-    assert run("--batch_size", "3") == 0
-    assert sizes == [3, 1, 1, 1]
-    assert record(work)["counts"] == {"done": 3, "skipped": 0, "failed": 0}
 
 
 def test_a_write_that_fails_is_the_pairs_own_problem(
@@ -440,7 +423,13 @@ def test_unusable_prior_never_samples(
 
 
 def test_wrong_usage_is_exit_2(work: Path):
-    for more in (["--batch_size", "0"], ["--nonsense"], ["--precision", "fp8"], ["--seed", "-1"]):
+    for more in (
+        ["--batch_size", "0"],
+        ["--batch_size", "some"],
+        ["--nonsense"],
+        ["--precision", "fp8"],
+        ["--seed", "-1"],
+    ):
         done = command(work, *more)
         assert done.returncode == 2 and "Traceback" not in done.stderr
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from util.files import write_atomically
 
@@ -144,6 +144,20 @@ def read_image(path: Path, value_range: ValueRange | None = None) -> SourceImage
     )
 
 
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Height and width as :func:`read_image` will find them, from the file's header alone; None if it cannot tell."""
+    try:
+        if not path.is_file():  # a pipe would block
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+                return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception:  # decoders raise whatever they stumble over; reading the image will say what is wrong
+        return None
+
+
 def _read_bytes(path: Path) -> bytes:
     """The content of a regular file. Raises ImageError, also for what would block or never end."""
     try:
@@ -195,9 +209,19 @@ def encode_preview(image: np.ndarray, max_side: int) -> tuple[bytes, tuple[int, 
 
 def read_png_text(path: Path) -> dict[str, str]:
     """The text chunks of a PNG file; empty when it cannot be read or is damaged."""
+    return _png_text(path, whole=True)
+
+
+def png_header_text(path: Path) -> dict[str, str]:
+    """The same without looking at the pixels, which may be damaged: only the text that comes before them."""
+    return _png_text(path, whole=False)
+
+
+def _png_text(path: Path, whole: bool) -> dict[str, str]:
     try:
         with Image.open(path) as image:
-            image.load()
+            if whole:
+                image.load()
             return {key: str(value) for key, value in image.info.items() if isinstance(value, str)}
     except (OSError, ValueError, SyntaxError):
         return {}

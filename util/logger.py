@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from util.files import write_atomically
 
-Status = Literal["done", "skipped", "failed"]
+Status = Literal["done", "skipped", "failed", "untried"]
 
 
 class _BarHandler(logging.Handler):
@@ -28,14 +28,18 @@ class _BarHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def get_logger(quiet: bool = False) -> logging.Logger:
-    """The project's logger, writing to standard error; ``quiet`` leaves warnings and errors."""
+def get_logger(quiet: bool = False, rank: int = 0) -> logging.Logger:
+    """The project's logger, writing to standard error; ``quiet`` leaves warnings and errors.
+
+    ``rank`` of several processes: all but the first say who they are, and only what ``quiet`` leaves.
+    """
     logger = logging.getLogger("ddfm")
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.setLevel(logging.WARNING if quiet or rank else logging.INFO)
     logger.propagate = False
     if not logger.handlers:
         handler = _BarHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        who = f"rank {rank}: " if rank else ""
+        handler.setFormatter(logging.Formatter(f"%(levelname)s: {who}%(message)s"))
         logger.addHandler(handler)
     return logger
 
@@ -47,7 +51,10 @@ def fingerprint(parts: Any) -> str:
 
 @dataclass
 class PairRecord:
-    """What became of one pair. ``seconds`` is its share of its batch; ``reason`` says why it failed."""
+    """What became of one pair.
+
+    ``seconds`` is its share of its batch; ``reason`` says why it failed or, among several processes, was not tried.
+    """
 
     stem: str
     status: Status
@@ -57,9 +64,12 @@ class PairRecord:
 
 
 class RunRecord:
-    """Everything about one run; written as ``run.json`` after every pair, whole or not at all."""
+    """Everything about one run; written as ``run.json`` after every pair, whole or not at all.
 
-    def __init__(self, path: Path, description: dict[str, Any]) -> None:
+    Without a ``path`` it is not written.
+    """
+
+    def __init__(self, path: Path | None, description: dict[str, Any]) -> None:
         self.path = path
         self.description = description
         self.pairs: list[PairRecord] = []
@@ -99,6 +109,8 @@ class RunRecord:
 
     def write(self) -> None:
         """Write the file. Raises OSError."""
+        if self.path is None:
+            return
         content = {
             **self.description,
             "started": self._started.isoformat(timespec="seconds"),
@@ -120,7 +132,7 @@ class RunRecord:
             lines[0] += f" ({statistics.mean(times):.1f} s a pair)"
         lines += [f"results: {path}" for path in where]
         lines += [f"failed: {record.stem}: {record.reason}" for record in failed]
-        untried = self.total - len(self.pairs)
+        untried = self.total - len(self.pairs) + len(self.of("untried"))
         if self.stopped:
             lines.append(f"stopped with {untried} not tried: {self.stopped}")
         if self.interrupted:

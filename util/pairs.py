@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from util.image_io import SUFFIXES, ImageError, SourceImage, ValueRange, read_image
+from util.image_io import SUFFIXES, ImageError, SourceImage, ValueRange, read_image, upright_size
 
 MULTIPLE = 32  # sides are fitted to multiples of this, as in the released code
 FitMode = Literal["crop", "pad"]
@@ -105,6 +105,14 @@ def images_by_stem(folder: Path) -> dict[str, list[Path]]:
     if not found:
         raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
     return dict(found)
+
+
+def in_order_of_size(pairs: list[PairFiles], mode: FitMode) -> list[PairFiles]:
+    """The pairs from the smallest to the largest by the headers of their files, those of one size together."""
+    sizes = [upright_size(files.vi) or (0, 0) for files in pairs]
+    fitted = [fitted_size(size, mode) for size in sizes]
+    order = sorted(range(len(pairs)), key=lambda index: (fitted[index][0] * fitted[index][1], fitted[index]))
+    return [pairs[index] for index in order]
 
 
 def load_pair(

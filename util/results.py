@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,29 @@ from typing import Any
 import numpy as np
 
 from util.colour import ColourMethod, ColourMode, colour_source, colourise
-from util.image_io import read_png_text, round_to_uint8, stretch, write_png
-from util.logger import fingerprint
-from util.pairs import FitMode, Pair, output_size
+from util.files import remove_abandoned
+from util.image_io import png_header_text, read_png_text, round_to_uint8, stretch, write_png
+from util.logger import RunRecord, fingerprint
+from util.pairs import FitMode, Pair, PairFiles, output_size
+
+FOLDERS = ("recon", "color", "progress")
+
+
+def start_record(folder: Path, description: dict[str, Any]) -> RunRecord:
+    """The record of a run whose results go below ``folder``, written once, after clearing away what was left there.
+
+    Raises ValueError when nothing can be written.
+    """
+    for place in (folder, *(folder / name for name in FOLDERS)):
+        remove_abandoned(place)
+    record = RunRecord(folder / "run.json", description)
+    try:
+        record.write()
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: nothing can be written there ({error.strerror}); give another --save_dir"
+        ) from error
+    return record
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,7 @@ class ResultWriter:
     color: ColourMode
     color_method: ColourMethod
 
-    def fingerprint(self, pair: Pair) -> str:
+    def fingerprint(self, ir_sha256: str, vi_sha256: str) -> str:
         """The same for the same files and configuration, on the same kind of device.
 
         Versions of libraries are left out: a new one changes single grey levels and should not redo a run.
@@ -37,8 +58,8 @@ class ResultWriter:
         own = {
             "device": self.description["device"].partition(":")[0],
             "ddfm": self.description["versions"]["ddfm"],
-            "ir": pair.ir.sha256,
-            "vi": pair.vi.sha256,
+            "ir": ir_sha256,
+            "vi": vi_sha256,
         }
         return fingerprint({**kept, **own})
 
@@ -56,9 +77,22 @@ class ResultWriter:
 
     def is_done(self, pair: Pair) -> bool:
         """Whether every result is there, made of these files by this configuration."""
-        wanted = self.fingerprint(pair)
+        wanted = self.fingerprint(pair.ir.sha256, pair.vi.sha256)
         paths = [self.recon_path(pair), self.color_path(pair)]
         return all(read_png_text(path).get("fingerprint") == wanted for path in paths if path is not None)
+
+    def seems_done(self, files: PairFiles) -> bool:
+        """Whether the grey image, which comes last, is there, judged without decoding any image."""
+        path = self.folder / "recon" / f"{files.stem}.png"
+        try:
+            sources = (files.ir, files.vi)
+            if not all(file.is_file() for file in (path, *sources)):
+                return False
+            return png_header_text(path).get("fingerprint") == self.fingerprint(
+                *(hashlib.sha256(source.read_bytes()).hexdigest() for source in sources)
+            )
+        except OSError:
+            return False
 
     def write(self, pair: Pair, luma: np.ndarray) -> list[Path]:
         """Stretch and write the fused luma of a pair, (H, W) float of the fitted size; returns the files.
@@ -69,7 +103,7 @@ class ResultWriter:
         grey = round_to_uint8(stretch(luma[:height, :width]))
         text = {
             "Software": f"DDFM {self.description['versions']['ddfm']}",
-            "fingerprint": self.fingerprint(pair),
+            "fingerprint": self.fingerprint(pair.ir.sha256, pair.vi.sha256),
             "ddfm": json.dumps({**self.description, "ir": pair.ir.path.name, "vi": pair.vi.path.name}),
         }
         written = []

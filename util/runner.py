@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
 
+from util.batching import BatchSize, BatchSizes, take_all
 from util.image_io import ValueRange
 from util.logger import PairRecord, RunRecord
-from util.pairs import FitMode, Pair, PairFiles, Problem, fitted_size, load_pair
+from util.memory import MemoryPlan, free_memory, ran_out_of_memory
+from util.pairs import FitMode, Pair, PairFiles, Problem, fitted_size, in_order_of_size, load_pair
+from util.reports import Inbox
 from util.results import ResultWriter
 
 OnStep = Callable[[int, Callable[[], np.ndarray]], None]
 FuseBatch = Callable[[list[Pair], OnStep], np.ndarray]
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+_LESS_MEMORY = (
+    ". There is too little memory for this pair even alone: give the prior smaller tiles (runtime: tile: 256 in the "
+    "fusion configuration), use smaller images, or --device cpu where that has more memory"
+)
 
 log = logging.getLogger("ddfm")
 
@@ -31,13 +39,19 @@ class StopRun(Exception):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run goes about its pairs. ``steps`` is the number of steps that every pair takes."""
+    """How a run goes about its pairs.
+
+    ``steps``: that every pair takes; ``memory_share``: the part of the machine's available memory that a batch of
+    ``auto`` may take; ``elsewhere``: how many pairs other processes take, of which this one keeps the record.
+    """
 
     steps: int
     fit: FitMode
     ir_range: ValueRange | None = None
     vi_range: ValueRange | None = None
-    batch_size: int = 1
+    batch_size: BatchSize = 1
+    memory_share: float = math.inf
+    elsewhere: int = 0
     overwrite: bool = False
     record_steps: bool = False
     quiet: bool = False
@@ -48,37 +62,65 @@ class Runner:
 
     ``fuse`` takes pairs of one fitted size and a callback, and returns their fused lumas (B, H, W), not
     stretched; after each step it calls the callback with the step's index and a function that gives the lumas
-    of the state.
+    of the state. ``inbox``: what the other processes of the run tell this one, if there are any.
     """
 
-    def __init__(self, fuse: FuseBatch, writer: ResultWriter, record: RunRecord, options: RunOptions) -> None:
-        self.fuse, self.writer, self.record, self.options = fuse, writer, record, options
+    def __init__(
+        self,
+        fuse: FuseBatch,
+        writer: ResultWriter,
+        record: RunRecord,
+        options: RunOptions,
+        inbox: Inbox | None = None,
+    ) -> None:
+        self.fuse, self.writer, self.record, self.options, self.inbox = fuse, writer, record, options, inbox
+        self.plan = MemoryPlan(options.memory_share)
+        self.sizes = BatchSizes(options.batch_size, self.plan.fits)
         disable = True if options.quiet else None
         self.bar = tqdm(total=0, unit="step", disable=disable, smoothing=0.05)
 
     def run(self, pairs: list[PairFiles], problems: list[Problem]) -> None:
         """Take every pair to its end; what stops the run early is noted in the record."""
-        self.record.total = len(pairs) + len(problems)
+        self.record.total = len(pairs) + len(problems) + self.options.elsewhere
         self.bar.total = self.record.total * self.options.steps
         try:
             for problem in problems:
                 self._fail(problem)
-            for batch in self._batches(pairs):
-                self._run_batch(batch)
+            for group in self._groups(pairs):
+                take_all(group, self._size(group[0]), self.sizes, self._attempt)
         except StopRun as stop:
             log.error(stop)
             self.record.stopped = str(stop)
         except KeyboardInterrupt:
             self.record.interrupted = True
         finally:
+            self._await_others()
             self.bar.close()
             self.record.save()
 
-    def _batches(self, pairs: Iterable[PairFiles]) -> Iterator[list[Pair]]:
-        """The pairs to fuse, in batches of one fitted size."""
-        options = self.options
-        waiting: dict[tuple[int, int], list[Pair]] = defaultdict(list)
-        for files in pairs:
+    def _hear(self, news: Iterable[tuple[int, PairRecord]]) -> None:
+        """Note what other processes have done."""
+        for rank, pair in news:
+            if pair.status == "done":
+                self.bar.update(self.options.steps)
+                log.info(f"rank {rank}: {pair.stem}: {pair.seconds:.1f} s, {pair.files[-1]}")
+            else:
+                self._forget_pair()
+            self.record.add(pair)
+
+    def _await_others(self) -> None:
+        """Until the other processes have come to their end; an interruption reaches them too, and they end soon."""
+        while self.inbox is not None:
+            try:
+                self._hear(self.inbox.rest())
+                return
+            except KeyboardInterrupt:
+                self.record.interrupted = True
+
+    def _groups(self, pairs: list[PairFiles]) -> Iterator[list[Pair]]:
+        """The pairs to fuse, in groups of one fitted size, each as large as one batch."""
+        options, group = self.options, list[Pair]()
+        for files in in_order_of_size(pairs, options.fit) if options.batch_size != 1 else pairs:
             try:
                 pair = load_pair(files, options.ir_range, options.vi_range)
             except ValueError as error:
@@ -86,12 +128,18 @@ class Runner:
                 continue
             if self._skip(pair):
                 continue
-            group = waiting[fitted_size(pair.size, options.fit)]
+            if group and self._size(group[0]) != self._size(pair):
+                yield group
+                group = []
             group.append(pair)
-            if len(group) == options.batch_size:
-                yield group.copy()
-                group.clear()
-        yield from (group for group in waiting.values() if group)
+            if len(group) >= self.sizes.count(self._size(pair)):
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _size(self, pair: Pair) -> tuple[int, int]:
+        return fitted_size(pair.size, self.options.fit)
 
     def _fail(self, problem: Problem) -> None:
         log.error(f"{problem.stem}: {problem.reason}")
@@ -111,8 +159,11 @@ class Runner:
         self.bar.total = max(0, (self.bar.total or 0) - self.options.steps)
         self.bar.refresh()
 
-    def _run_batch(self, pairs: list[Pair]) -> None:
-        """Fuse a batch; if that fails, each of its pairs alone, so that one bad pair costs only itself."""
+    def _attempt(self, pairs: list[Pair]) -> float | None:
+        """Fuse a batch and write its results; the seconds it took (0: it failed), or None when memory ran out.
+
+        If it fails otherwise, each of its pairs is tried alone, so that one bad pair costs only itself.
+        """
         self.bar.set_description(", ".join(pair.stem for pair in pairs)[:40])
         before, started = self.bar.n, time.monotonic()
         try:
@@ -120,18 +171,33 @@ class Runner:
         except Exception as error:
             self.bar.n = before
             _stop_if_full(error)
-            if len(pairs) > 1:
-                log.warning(f"a batch of {len(pairs)} failed ({error}), trying its pairs one by one")
-                for pair in pairs:
-                    self._run_batch([pair])
-                return
-            if not isinstance(error, RuntimeError | OSError | MemoryError | ArithmeticError):
+            short_of_memory, reason = ran_out_of_memory(error), f"{type(error).__name__}: {error}"
+            expected = isinstance(error, RuntimeError | OSError | MemoryError | ArithmeticError)
+            if len(pairs) == 1 and not expected:
                 log.error("this should not happen", exc_info=True)
-            self._fail(Problem(pairs[0].stem, f"{type(error).__name__}: {error}"))
-            return
-        seconds = (time.monotonic() - started) / len(pairs)
-        for pair, luma in zip(pairs, lumas, strict=True):
-            self._write(pair, luma, seconds)
+        else:
+            seconds = time.monotonic() - started
+            for pair, luma in zip(pairs, lumas, strict=True):
+                self._write(pair, luma, seconds / len(pairs))
+            height, width = self._size(pairs[0])
+            self.plan.learn(len(pairs) * height * width)
+            return seconds
+        # The error is gone now, and with it the frames that held the tensors of the batch.
+        if short_of_memory:
+            free_memory()
+        if len(pairs) == 1:
+            self._fail(Problem(pairs[0].stem, f"{reason}{_LESS_MEMORY * short_of_memory}"))
+        elif not short_of_memory:
+            self._one_by_one(pairs, reason)
+        return None if short_of_memory else 0.0
+
+    def _one_by_one(self, pairs: list[Pair], reason: str) -> None:
+        log.warning(f"a batch of {len(pairs)} failed ({reason}), trying its pairs one by one")
+        failed = len(self.record.of("failed"))
+        for pair in pairs:
+            self._attempt([pair])
+        if len(self.record.of("failed")) == failed:  # it was the batch, not one of its pairs
+            self.sizes.ran_out(self._size(pairs[0]), len(pairs), "they failed in batches of")
 
     def _fuse(self, pairs: list[Pair]) -> np.ndarray:
         """Fused lumas (B, H, W) of a batch."""
@@ -141,6 +207,8 @@ class Runner:
 
         def on_step(index: int, lumas: Callable[[], np.ndarray]) -> None:
             self.bar.update(len(pairs))
+            if self.inbox is not None:
+                self._hear(self.inbox.news())
             if self.options.record_steps:
                 for pair, luma in zip(pairs, lumas(), strict=True):
                     self.writer.write_progress(pair, index, luma)

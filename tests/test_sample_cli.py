@@ -42,6 +42,7 @@ FLAGS = [
         "device",
         "precision",
     ),
+    "compile, --no-compile",
     *("batch_size", "seed", "record", "overwrite", "limit", "dry_run", "quiet"),
 ]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch._dynamo
 from torch import Tensor
 
 from guided_diffusion.gaussian_diffusion import Model
@@ -27,6 +28,9 @@ DTYPES: dict[Precision, torch.dtype] = {
     "fp16": torch.float16,
 }
 """Of the convolutions' weights. ``tf32``: float32, multiplied with 10 bits of mantissa by CUDA devices."""
+
+MAX_SIZES = 64
+"""Sizes of input that are compiled; what goes beyond runs as it is."""
 
 log = logging.getLogger("ddfm")
 
@@ -93,8 +97,9 @@ class CompiledModel:
     def __init__(self, model: UNetModel) -> None:
         self.model: Model = model
         self.on_cuda = next(model.parameters()).device.type == "cuda"
-        # memory of a graph is used again by its next call: outputs are copied
         mode = "reduce-overhead" if self.on_cuda else "default"
+        limits: Any = torch._dynamo.config
+        limits.cache_size_limit = max(limits.cache_size_limit, MAX_SIZES)
         self.compiled: Callable[[Tensor, Tensor], Tensor] | None = torch.compile(
             model, dynamic=False, mode=mode
         )
@@ -104,10 +109,10 @@ class CompiledModel:
         if self.compiled is None:
             return self.model(x_t, timesteps)
         try:
-            if not self.on_cuda:
-                return self.compiled(x_t, timesteps)
-            torch.compiler.cudagraph_mark_step_begin()
-            return self.compiled(x_t, timesteps).clone()
+            if self.on_cuda:
+                torch.compiler.cudagraph_mark_step_begin()
+            out = self.compiled(x_t.contiguous(), timesteps)  # another layout would be another graph
+            return out.clone() if self.on_cuda else out  # the graph writes its next output to the same place
         except (torch.OutOfMemoryError, MemoryError):
             raise  # smaller batches are the answer to that
         except Exception as error:

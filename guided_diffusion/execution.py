@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch._dynamo
 from torch import Tensor
 
 from guided_diffusion.gaussian_diffusion import Model
@@ -98,6 +97,8 @@ class CompiledModel:
         self.model: Model = model
         self.on_cuda = next(model.parameters()).device.type == "cuda"
         mode = "reduce-overhead" if self.on_cuda else "default"
+        import torch._dynamo  # takes a second, which runs without it need not wait
+
         limits: Any = torch._dynamo.config
         limits.cache_size_limit = max(limits.cache_size_limit, MAX_SIZES)
         self.compiled: Callable[[Tensor, Tensor], Tensor] | None = torch.compile(

@@ -87,12 +87,12 @@ def table(
     return "\n".join(lines)
 
 
-def compare(args: argparse.Namespace, process: Process, pairs: Sequence[Pair], path: Path) -> str:
+def compare(precisions: Sequence[Precision], process: Process, pairs: Sequence[Pair], path: Path) -> str:
     """Fuse ``pairs`` with every precision, float32 first, and say what that changes. Raises as load_model does."""
     _, config = choose_prior(path, ROOT)
     fused: dict[Precision, list[np.ndarray]] = {}
     seconds: dict[Precision, float] = {}
-    names: list[Precision] = ["fp32", *(name for name in args.precisions if name != "fp32")]
+    names: list[Precision] = ["fp32", *(name for name in precisions if name != "fp32")]
     for name in names:
         model, _ = load_model(path, config, ROOT, Execution(process.device, name))
         started = time.perf_counter()
@@ -133,48 +133,48 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def load_pairs(data: Path, count: int) -> tuple[list[Pair], list[str]]:
+    """The first ``count`` pairs that are found, and what is wrong with others. Raises InputError, LayoutError."""
+    ir, vi = data / "ir", data / "vi"
+    if not ir.is_dir() and not vi.is_dir():
+        dataset = find_dataset(data)
+        ir, vi = dataset.ir, dataset.vi
+    files, problems = find_pairs(ir, vi)
+    pairs, reasons = [], [f"{problem.stem}: {problem.reason}" for problem in problems]
+    for each in files[:count]:
+        try:
+            pairs.append(load_pair(each))
+        except ValueError as error:
+            reasons.append(f"{each.stem}: {error}")
+    return pairs, reasons
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 all compared; 1 some files are unusable; 2 nothing to compare."""
     args = parse_args(argv)
-    log = get_logger(False)
+    log = get_logger()
     keep_freed_memory()
     try:
         device = choose_device(args.device, None)
         for precision in args.precisions:
             check_precision(precision, device)
         path, _ = choose_prior(args.model_config, ROOT)
-        config = replace(
-            read_config(DiffusionConfig, ROOT / "configs/diffusion_config.yaml"),
-            timestep_respacing=args.steps,
-        )
-        process = Process(
-            device,
-            GaussianDiffusion.from_config(config),
-            config,
-            read_config(FusionConfig, args.fusion_config),
-        )
-        ir, vi = args.data / "ir", args.data / "vi"
-        if not ir.is_dir() and not vi.is_dir():
-            dataset = find_dataset(args.data)
-            ir, vi = dataset.ir, dataset.vi
-        files, problems = find_pairs(ir, vi)
-        reasons = [f"{problem.stem}: {problem.reason}" for problem in problems]
-        pairs = []
-        for each in files[: args.pairs]:
-            try:
-                pairs.append(load_pair(each))
-            except ValueError as error:
-                reasons.append(f"{each.stem}: {error}")
+        config: DiffusionConfig = read_config(DiffusionConfig, ROOT / "configs/diffusion_config.yaml")
+        config = replace(config, timestep_respacing=args.steps)
+        diffusion = GaussianDiffusion.from_config(config)
+        process = Process(device, diffusion, config, read_config(FusionConfig, args.fusion_config))
+        pairs, reasons = load_pairs(args.data, args.pairs)
         for reason in reasons:
             log.error(reason)
         if not pairs:
             raise ValueError(f"{args.data}: no pair can be used")
-        outcome = compare(args, process, pairs, path)
+        outcome = compare(args.precisions, process, pairs, path)
     except (ValueError, OSError) as error:
         log.error(error)
         return 2
     print(
-        f"{device_label(device)}, {len(pairs)} pairs, {args.steps} steps, prior of {path.name}\n\n{outcome}"
+        f"{device_label(device)}, {len(pairs)} pairs, {args.steps} steps, prior of {path.name}; mean (change from "
+        f"fp32)\n\n{outcome}"
     )
     return 1 if reasons else 0
 

@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guided_diffusion.config import DiffusionConfig, FusionConfig
+from guided_diffusion.config import DiffusionConfig, FusionConfig, RuntimeConfig
+from guided_diffusion.execution import CompiledModel, Execution, can_compile, choose_precision
 from guided_diffusion.fusion import fuse, step_count
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
 from guided_diffusion.samplers import Step
 from guided_diffusion.tiling import TiledModel
-from guided_diffusion.unet import UNetModel
 from guided_diffusion.ycbcr import full_range_luma
 from util.allocator import keep_freed_memory
 from util.checkpoint import obtain
 from util.cli import sample_parser
-from util.device import device_label
+from util.device import check_precision, device_label
 from util.image_io import SourceImage, ValueRange
 from util.layouts import source_folders
 from util.logger import RunRecord, get_logger
@@ -52,7 +52,7 @@ class Job:
     """A run whose every setting has been checked. ``description`` is what made its images, for logs and files."""
 
     device: torch.device
-    model: UNetModel | None
+    model: Model | None
     diffusion: GaussianDiffusion
     diffusion_config: DiffusionConfig
     fusion_config: FusionConfig
@@ -61,8 +61,19 @@ class Job:
     description: dict[str, Any]
 
 
+def choose_execution(
+    args: argparse.Namespace, runtime: RuntimeConfig, use_fp16: bool, device: torch.device
+) -> Execution:
+    """How the prior is run: as the flags say or, where they do not, the configuration. Raises ValueError."""
+    precision = choose_precision(args.precision or runtime.precision, use_fp16, device)
+    check_precision(precision, device)
+    asked = runtime.compile if args.compile is None else args.compile
+    return Execution(device, precision, asked and can_compile(device))
+
+
 def prepare(args: argparse.Namespace, world: World) -> Job:
     """Check everything that can be wrong before the first pair. Raises ValueError or OSError."""
+    keeps_memory = keep_freed_memory()
     diffusion_config: DiffusionConfig = read_config(DiffusionConfig, args.diffusion_config)
     fusion_config: FusionConfig = read_config(FusionConfig, args.fusion_config)
     if args.seed is not None:
@@ -71,21 +82,27 @@ def prepare(args: argparse.Namespace, world: World) -> Job:
     device = world.device(args.device, args.gpu)
     pairs, problems = find_pairs(*source_folders(args.input, args.ir, args.vi))
 
-    model, info, config, precision = None, None, None, "fp32"
+    model, info, config, execution = None, None, None, Execution(device)
     if fusion_config.prior:
         path, config = choose_prior(args.model_config, ROOT)
-        half = config.use_fp16 and device.type == "cuda"
-        precision = args.precision if args.precision != "auto" else ("fp16" if half else "fp32")
+        execution = choose_execution(args, fusion_config.runtime, config.use_fp16, device)
         with world.stage():
             if world.local_rank == 0:  # a remote checkpoint is fetched once
                 obtain(config.model_path, ROOT)
-        model, info = load_model(path, config, ROOT, device, precision)
+        model, info = load_model(path, config, ROOT, execution)
         diffusion.check_channels(model.params.out_channels, model.params.in_channels)
         describe_prior(info, path)
+        log.info(f"{execution}{', kept allocator' * keeps_memory}")
+        model = CompiledModel(model) if execution.compile else model
     else:
         log.info("no prior (prior: false): EM iterations alone")
+    # what was chosen, not what was asked for: auto and its outcome make the same images
+    runtime = dataclasses.replace(
+        fusion_config.runtime, precision=execution.precision, compile=execution.compile
+    )
+    fusion_config = dataclasses.replace(fusion_config, runtime=runtime)
     log.info(
-        f"{device_label(device)}, {precision}, seed {fusion_config.seed}, {diffusion_config.sampler} with "
+        f"{device_label(device)}, {execution.precision}, seed {fusion_config.seed}, {diffusion_config.sampler} with "
         f"{step_count(diffusion, fusion_config)} of {diffusion_config.steps} steps, EM {fusion_config.em.variant}, "
         f"fit {fusion_config.fit}"
     )
@@ -96,7 +113,7 @@ def prepare(args: argparse.Namespace, world: World) -> Job:
         "diffusion_config": dataclasses.asdict(diffusion_config),
         "fusion_config": dataclasses.asdict(fusion_config),
         "device": device_label(device),
-        "precision": precision,
+        "precision": execution.precision,
         "versions": versions(),
     }
     return Job(
@@ -206,7 +223,6 @@ def main(argv: list[str] | None = None) -> int:
         get_logger().error(error)
         return 2
     get_logger(args.quiet, world.rank)
-    keep_freed_memory()
     stop_on_signals()
     print_any_name()
     try:

@@ -98,11 +98,14 @@ class RuntimeConfig:
     """How the work is done (``runtime:`` in ``fusion_config.yaml``).
 
     ``tile``, ``overlap``: sides of the overlapping tiles in which the prior sees large images, multiples of 32;
-    ``auto`` takes tiles for what is larger than 1024x1024. Raises ValueError, naming the key, for what cannot be.
+    ``auto`` takes tiles for what is larger than 1024x1024. ``precision``, ``compile``: of the prior, see
+    :mod:`guided_diffusion.execution`. Raises ValueError, naming the key, for what cannot be.
     """
 
     tile: int | Literal["auto", "off"] = "auto"
     overlap: int = 128
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.overlap < 0 or self.overlap % 32:

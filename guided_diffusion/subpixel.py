@@ -13,29 +13,29 @@ from torch import Tensor
 
 
 def fold_upsampling(weight: Tensor) -> Tensor:
-    """(O, C, 3, 3) weights of the convolution -> (4, O, C, 2, 2), one kernel for each phase (row, column)."""
+    """(O, C, 3, 3) weights of the convolution -> (4 O, C, 2, 2), the kernels of phase after phase (row, column)."""
     first, middle, last = weight.unbind(2)  # (O, C, 3) each: the rows
     rows = torch.stack([torch.stack([first, middle + last], 2), torch.stack([first + middle, last], 2)])
     first, middle, last = rows.unbind(4)  # (2, O, C, 2) each: the columns
     phases = torch.stack([torch.stack([first, middle + last], 4), torch.stack([first + middle, last], 4)], 1)
-    return phases.flatten(0, 1)
+    return phases.flatten(0, 2)
 
 
 def upsample_conv(x: Tensor, phases: Tensor, bias: Tensor | None) -> Tensor:
     """x (B, C, H, W), phases from :func:`fold_upsampling` -> (B, O, 2H, 2W), as ``conv(upsample(x))``.
 
-    The convolution is the one with a padding of 1.
+    The convolution is the one with a padding of 1; ``bias`` (O,) is its bias.
     """
     height, width = x.shape[2:]
-    padded = F.pad(x, (1, 1, 1, 1))
+    # one convolution for all phases, each of which needs H of the H + 1 rows and W of the W + 1 columns
+    parts = F.conv2d(x, phases, None if bias is None else bias.repeat(4), padding=1).chunk(4, dim=1)
     out = torch.empty(
-        (x.shape[0], phases.shape[1], 2 * height, 2 * width),
+        (x.shape[0], parts[0].shape[1], 2 * height, 2 * width),
         dtype=x.dtype,
         device=x.device,
         memory_format=torch.channels_last,
     )
-    for number, kernel in enumerate(phases):
+    for number, part in enumerate(parts):
         row, column = divmod(number, 2)
-        part = padded[:, :, row : row + height + 1, column : column + width + 1]
-        out[:, :, row::2, column::2] = F.conv2d(part, kernel, bias)
+        out[:, :, row::2, column::2] = part[:, :, row : row + height, column : column + width]
     return out

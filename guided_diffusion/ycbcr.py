@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 # ITU-R BT.601 in studio range, for RGB in [0, 1]: Y spans 16 ... 235, Cb and Cr 16 ... 240.
 _STUDIO = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
+_RGB = np.linalg.inv(_STUDIO)
 _OFFSET = (16.0, 128.0, 128.0)
 _FULL = (0.299, 0.587, 0.114)
 
 
-def _transform(planes: Tensor, matrix: np.ndarray) -> Tensor:
-    """(B, 3, H, W) -> (B, 3, H, W): every pixel times a 3x3 matrix."""
-    weights = torch.tensor(matrix, dtype=planes.dtype, device=planes.device)
-    return torch.einsum("dc,bchw->bdhw", weights, planes)
-
-
-def _offset(planes: Tensor) -> Tensor:
-    return torch.tensor(_OFFSET, dtype=planes.dtype, device=planes.device).view(1, 3, 1, 1)
+def _weighted(planes: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """The sum of planes times numbers: no matrix product, which CUDA may do in TF32, and nothing copied there."""
+    return planes[0] * weights[0] + planes[1] * weights[1] + planes[2] * weights[2]
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
@@ -27,12 +25,17 @@ def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
 
     The released code applies it to RGB in [-1, 1] as it stands; that is kept.
     """
-    return _transform(rgb, _STUDIO) + _offset(rgb)
+    planes = rgb.split(1, dim=1)
+    return torch.cat(
+        [_weighted(planes, row) + offset for row, offset in zip(_STUDIO.tolist(), _OFFSET, strict=True)],
+        dim=1,
+    )
 
 
 def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     """The exact inverse of :func:`rgb_to_ycbcr`."""
-    return _transform(ycbcr - _offset(ycbcr), np.linalg.inv(_STUDIO))
+    planes = [plane - offset for plane, offset in zip(ycbcr.split(1, dim=1), _OFFSET, strict=True)]
+    return torch.cat([_weighted(planes, row) for row in _RGB.tolist()], dim=1)
 
 
 def full_range_luma(image: Tensor) -> Tensor:
@@ -42,5 +45,4 @@ def full_range_luma(image: Tensor) -> Tensor:
     """
     if image.shape[1] == 1:
         return image
-    weights = torch.tensor(_FULL, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
-    return (weights * image).sum(dim=1, keepdim=True)
+    return _weighted(image.split(1, dim=1), _FULL)

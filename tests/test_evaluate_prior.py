@@ -7,6 +7,7 @@ import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.step import Case, Outcome
 from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.script_util import empty_model
@@ -204,6 +206,29 @@ def test_the_tool_writes_all_that_is_asked_for(
     assert text.startswith("# Card\n") and text.endswith("tail\n") and "old" not in text
     psnr_cell = f"| {level['psnr']['prior']:.2f} |"
     assert psnr_cell in text and psnr_cell in capsys.readouterr().out
+
+
+def test_times_beside_the_official_architecture(
+    tmp_path: Path, tiny_prior: PriorFiles, monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    """With made-up outcomes: the real ones take minutes."""
+    seconds = {True: 14.0, False: 0.5}
+
+    def outcomes(cases: list[Case], rounds: int) -> dict[Case, list[Outcome]]:
+        assert [(case.way, case.height, case.device) for case in cases] == [("ours", 256, "cpu")] * 2
+        return {
+            case: [Outcome(seconds["imagenet" in case.config], 0.4, 2**30, 1e11)] * rounds for case in cases
+        }
+
+    monkeypatch.setattr("benchmarks.table.take_turns", outcomes)
+    path = tmp_path / "all.json"
+    line = ["--model_config", str(tiny_prior.config), "--device", "cpu", "--time", "--json", str(path)]
+    assert evaluate_prior.main(line) == 0
+    out = capsys.readouterr().out
+    assert "| this prior | ours, fp32 | 0.5 |" in out
+    assert "| official architecture | ours, fp32 | 14 |" in out
+    times = json.loads(path.read_text())["time"]
+    assert [run["step"] for run in times["this prior"]] == [0.5] * 3
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ FLAGS = [
         "device",
         "precision",
     ),
+    "compile, --no-compile",
     *("batch_size", "seed", "record", "overwrite", "limit", "dry_run", "quiet"),
 ]
 
@@ -504,3 +505,28 @@ def test_tiles(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch):
 def test_which_sizes_are_tiled():
     runtime = FusionConfig().runtime
     assert runtime.tile_of((1024, 1024)) is None and runtime.tile_of((1024, 1280)) == 512
+
+
+def test_how_the_prior_runs(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    """Flags before YAML; what was chosen is said, kept, and the same whether it was asked for or not."""
+    assert run() == 0
+    assert "cpu: float32, channels_last, SDPA, folded upsampling" in capsys.readouterr().err
+    assert run("--precision", "fp32", "--no-compile") == 0
+    assert [pair["status"] for pair in record(work)["pairs"]] == ["skipped"] * 3
+    half = write_fusion(work, runtime={"precision": "bf16"})
+    assert run("--fusion_config", half, "--limit", "1") == 0
+    kept = record(work)
+    assert kept["precision"] == kept["fusion_config"]["runtime"]["precision"] == "bf16"
+    assert [pair["status"] for pair in kept["pairs"]] == ["done"]
+    assert run("--fusion_config", half, "--precision", "auto", "--dry_run") == 0
+    assert "cpu, fp32, seed" in capsys.readouterr().err
+    assert run("--precision", "tf32") == 2
+    assert "tf32 is a mode of CUDA devices" in capsys.readouterr().err
+
+    def no_compiler(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("there is no compiler")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    assert run("--compile", "--limit", "1") == 0
+    assert "running without it (RuntimeError: there is no compiler)" in capsys.readouterr().err
+    assert record(work)["fusion_config"]["runtime"]["compile"] is False

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from guided_diffusion.config import ConfigError, ModelConfig, from_mapping
+from guided_diffusion.execution import Execution, ready
 from guided_diffusion.nn import channels_last
 from guided_diffusion.script_util import create_model
 from guided_diffusion.unet import UNetModel
@@ -27,8 +28,13 @@ def build(keys: dict[str, Any], seed: int = 0):
     return model
 
 
+def as_sampled(model: UNetModel) -> UNetModel:
+    """As ``sample.py`` runs it in float32."""
+    return ready(model, Execution(torch.device("cpu")))
+
+
 @pytest.mark.parametrize("name", ["unet_a", "unet_b"])
-@pytest.mark.parametrize("layout", [lambda model: model, channels_last])
+@pytest.mark.parametrize("layout", [lambda model: model, channels_last, as_sampled])
 def test_outputs_of_the_published_implementation(name: str, layout: Callable[[UNetModel], UNetModel]):
     """1e-5 relative L2: float32 sums in another order. a and b between them use every architecture option."""
     arrays = golden(f"{name}.npz")

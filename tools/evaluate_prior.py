@@ -22,7 +22,8 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from benchmarks import step as step_benchmark
+from benchmarks import table as speed
+from benchmarks.step import Case
 from guided_diffusion.config import DiffusionConfig, ModelConfig, from_mapping
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.nn import channels_last
@@ -169,9 +170,16 @@ def evaluate(args: argparse.Namespace, job: Job, report: dict[str, Any]) -> Iter
     report["cost"] = cost_of(job.config, job.checkpoint.stat().st_size)
     yield "cost", cost_table(report["cost"])
     if args.time:
-        configs = {"this prior": args.model_config, "official architecture": OFFICIAL_CONFIG}
-        report["time"] = step_benchmark.take_turns(configs, 256, 256, steps=5, rounds=3, device=args.device)
-        yield "time", step_benchmark.table(report["time"])
+        names = {
+            str(Path(args.model_config).resolve()): "this prior",
+            OFFICIAL_CONFIG: "official architecture",
+        }
+        cases = [Case(config, "ours", 256, 256, str(job.device), steps=5) for config in names]
+        outcomes = speed.take_turns(cases, rounds=3)
+        report["time"] = {
+            names[case.config]: [dataclasses.asdict(run) for run in runs] for case, runs in outcomes.items()
+        }
+        yield "time", speed.table(outcomes, names)
     if job.crops:
         result = denoise_all(
             job.model, job.diffusion, job.crops, args.sigmas, args.denoisers, args.seed, job.device

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from util.arguments import positive
 from util.batching import BatchSize
-from util.device import PRECISIONS
 from util.version import __version__
 
 _EPILOG = """\
@@ -101,10 +100,14 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
     )
     ours.add_argument(
         "--precision",
-        choices=["auto", *PRECISIONS],
-        default="auto",
-        help="of the prior's convolutions (default: auto, which is fp32, or fp16 on CUDA where the model's "
-        "YAML says use_fp16)",
+        choices=["auto", "fp32", "tf32", "bf16", "fp16"],
+        help="of the prior's convolutions; auto: fp32, or fp16 on CUDA where the model's YAML says use_fp16 "
+        "(default: that of --fusion_config, auto)",
+    )
+    ours.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="run the prior through torch.compile, one graph for each size (default: that of --fusion_config, off)",
     )
     ours.add_argument(
         "--batch_size",

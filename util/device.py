@@ -1,13 +1,11 @@
-"""Choosing the device and the precision that a run uses."""
+"""The device that a run uses, and what it is good at."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""What ``--precision`` may name, beside auto."""
 
 log = logging.getLogger("ddfm")
 
@@ -44,3 +42,34 @@ def device_label(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return str(device)
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Warn of a precision that this CPU has no instructions for: it works, but slower than float32.
+
+    Raises ValueError for ``tf32`` on a CPU, which has no such thing.
+    """
+    if device.type != "cpu":
+        return
+    if precision == "tf32":
+        raise ValueError("precision tf32 is a mode of CUDA devices; on the CPU give fp32")
+    flags = {"bf16": {"avx512_bf16", "amx_bf16", "bf16"}, "fp16": {"avx512_fp16", "amx_fp16", "asimdhp"}}
+    if precision in flags and not flags[precision] & cpu_flags():
+        log.warning(
+            f"precision {precision}: this processor has no instructions for it, fp32 would be many times as fast"
+        )
+
+
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What the processor says that it can do, in Linux's words; empty where that is not known."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(
+        word
+        for line in lines
+        for name, _, words in [line.partition(":")]
+        if name.strip() in ("flags", "Features")  # x86, ARM
+        for word in words.split()
+    )

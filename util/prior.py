@@ -6,15 +6,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from guided_diffusion.config import ModelConfig, from_mapping
-from guided_diffusion.nn import channels_last
+from guided_diffusion.execution import Execution, ready
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from util.checkpoint import PriorInfo, load_prior, locate, obtain
 from util.config_io import read_yaml
-from util.device import PRECISIONS
 
 OFFICIAL_CONFIG = "configs/model_config_imagenet.yaml"
 COMPACT_CONFIG = "configs/model_config_compact.yaml"
@@ -46,17 +43,15 @@ def choose_prior(path: Path | None, root: Path) -> tuple[Path, ModelConfig]:
 
 
 def load_model(
-    path: Path, config: ModelConfig, root: Path, device: torch.device, precision: str
+    path: Path, config: ModelConfig, root: Path, execution: Execution
 ) -> tuple[UNetModel, PriorInfo]:
-    """The prior with the weights of its checkpoint, ready on ``device``; a remote one is fetched first.
+    """The prior with the weights of its checkpoint, ready for ``execution``; a remote one is fetched first.
 
     Raises CheckpointError, DownloadError.
     """
     model = empty_model(config)
     info = load_prior(model, obtain(config.model_path, root), str(path))
-    model.convert_body(PRECISIONS[precision])
-    torch.backends.cudnn.allow_tf32 = False  # fp32 means float32, also in convolutions
-    return channels_last(model.to(device)), info
+    return ready(model, execution), info
 
 
 def describe_prior(info: PriorInfo, config_path: Path) -> None:

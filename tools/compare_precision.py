@@ -1,0 +1,183 @@
+"""What a precision changes: the same pairs fused with each, the six metrics beside those of float32.
+
+    python -m tools.compare_precision --data DIR --precisions bf16 --pairs 10 --steps 25
+
+DIR has the folders ir and vi, or is a data set as sample.py takes it. Printed are the means over the pairs, their
+change relative to fp32, the largest difference of a pixel of the 8-bit results, and seconds a pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from guided_diffusion.config import DiffusionConfig, FusionConfig
+from guided_diffusion.execution import DTYPES, Execution, Precision
+from guided_diffusion.fusion import fuse
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
+from util.allocator import keep_freed_memory
+from util.arguments import positive
+from util.device import check_precision, choose_device, device_label
+from util.image_io import round_to_uint8, stretch
+from util.layouts import find_dataset
+from util.logger import get_logger
+from util.metrics import evaluate
+from util.pairs import Pair, find_pairs, fit, load_pair
+from util.prior import choose_prior, load_model, read_config
+
+ROOT = Path(__file__).resolve().parent.parent
+METRICS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
+BOUND = 0.01
+"""Relative change of a metric up to which a precision counts as good as float32."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """How every pair is fused, whatever the precision."""
+
+    device: torch.device
+    diffusion: GaussianDiffusion
+    diffusion_config: DiffusionConfig
+    fusion_config: FusionConfig
+
+
+def fuse_pair(model: Model, process: Process, pair: Pair) -> np.ndarray:
+    """The fused luma (H, W) uint8 of a pair, cropped to multiples of 32."""
+    planes = np.stack([fit(image.luma, "crop") for image in (pair.ir, pair.vi)])
+    ir, vi = (2 * torch.from_numpy(planes).float() / 255 - 1)[:, None, None].to(process.device)
+    config, sampler = process.fusion_config, process.diffusion_config.sampler
+    return round_to_uint8(
+        stretch(fuse(model, process.diffusion, sampler, config, ir, vi)[0, 0].cpu().numpy())
+    )
+
+
+def change(value: float, exact: float) -> float:
+    """Relative to ``exact``; what is 0 in both has not changed."""
+    if value == exact:
+        return 0.0
+    return (value - exact) / abs(exact) if exact else math.inf
+
+
+def table(
+    scores: dict[Precision, np.ndarray], pixels: dict[Precision, int], seconds: dict[Precision, float]
+) -> str:
+    """Markdown; scores: (pairs, metrics) of each precision, fp32 among them."""
+    lines = [
+        "| precision | " + " | ".join(METRICS) + " | largest change | pixel | s/pair |",
+        "|---" * 10 + "|",
+    ]
+    exact = scores["fp32"].mean(axis=0)
+    for precision, rows in scores.items():
+        means = rows.mean(axis=0)
+        changes = [change(*values) for values in zip(means.tolist(), exact.tolist(), strict=True)]
+        cells = [f"{mean:.4f} ({moved:+.2%})" for mean, moved in zip(means, changes, strict=True)]
+        worst = max(map(abs, changes))
+        verdict = f"{worst:.2%}, {'under' if worst < BOUND else 'not under'} {BOUND:.0%}"
+        lines.append(
+            f"| {precision} | {' | '.join(cells)} | {verdict} | {pixels[precision]} | {seconds[precision]:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def compare(precisions: Sequence[Precision], process: Process, pairs: Sequence[Pair], path: Path) -> str:
+    """Fuse ``pairs`` with every precision, float32 first, and say what that changes. Raises as load_model does."""
+    _, config = choose_prior(path, ROOT)
+    fused: dict[Precision, list[np.ndarray]] = {}
+    seconds: dict[Precision, float] = {}
+    names: list[Precision] = ["fp32", *(name for name in precisions if name != "fp32")]
+    for name in names:
+        model, _ = load_model(path, config, ROOT, Execution(process.device, name))
+        started = time.perf_counter()
+        fused[name] = [fuse_pair(model, process, pair) for pair in pairs]
+        seconds[name] = (time.perf_counter() - started) / len(pairs)
+    scores, pixels = {}, {}
+    for name, images in fused.items():
+        sources = [(fit(pair.ir.luma, "crop"), fit(pair.vi.luma, "crop")) for pair in pairs]
+        found = [evaluate(image, *both, METRICS) for image, both in zip(images, sources, strict=True)]
+        scores[name] = np.array([[row[metric] for metric in METRICS] for row in found])
+        pixels[name] = max(
+            int(np.abs(image.astype(int) - exact).max())
+            for image, exact in zip(images, fused["fp32"], strict=True)
+        )
+    return table(scores, pixels, seconds)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="pairs of images")
+    add(
+        "--precisions", nargs="+", choices=list(DTYPES), default=["bf16", "fp16"], help="(default: bf16 fp16)"
+    )
+    add("--pairs", type=positive, default=10, metavar="N", help="the first N (default %(default)s)")
+    add("--steps", type=positive, default=100, metavar="N", help="of the sampler (default %(default)s)")
+    add("--model_config", type=Path, metavar="YAML", help="the prior (default: as sample.py)")
+    add(
+        "--fusion_config",
+        type=Path,
+        default=ROOT / "configs/fusion_config.yaml",
+        metavar="YAML",
+        help="(default: shipped)",
+    )
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
+    return parser.parse_args(argv)
+
+
+def load_pairs(data: Path, count: int) -> tuple[list[Pair], list[str]]:
+    """The first ``count`` pairs that are found, and what is wrong with others. Raises InputError, LayoutError."""
+    ir, vi = data / "ir", data / "vi"
+    if not ir.is_dir() and not vi.is_dir():
+        dataset = find_dataset(data)
+        ir, vi = dataset.ir, dataset.vi
+    files, problems = find_pairs(ir, vi)
+    pairs, reasons = [], [f"{problem.stem}: {problem.reason}" for problem in problems]
+    for each in files[:count]:
+        try:
+            pairs.append(load_pair(each))
+        except ValueError as error:
+            reasons.append(f"{each.stem}: {error}")
+    return pairs, reasons
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 all compared; 1 some files are unusable; 2 nothing to compare."""
+    args = parse_args(argv)
+    log = get_logger()
+    keep_freed_memory()
+    try:
+        device = choose_device(args.device, None)
+        for precision in args.precisions:
+            check_precision(precision, device)
+        path, _ = choose_prior(args.model_config, ROOT)
+        config: DiffusionConfig = read_config(DiffusionConfig, ROOT / "configs/diffusion_config.yaml")
+        config = replace(config, timestep_respacing=args.steps)
+        diffusion = GaussianDiffusion.from_config(config)
+        process = Process(device, diffusion, config, read_config(FusionConfig, args.fusion_config))
+        pairs, reasons = load_pairs(args.data, args.pairs)
+        for reason in reasons:
+            log.error(reason)
+        if not pairs:
+            raise ValueError(f"{args.data}: no pair can be used")
+        outcome = compare(args.precisions, process, pairs, path)
+    except (ValueError, OSError) as error:
+        log.error(error)
+        return 2
+    print(
+        f"{device_label(device)}, {len(pairs)} pairs, {args.steps} steps, prior of {path.name}; mean (change from "
+        f"fp32)\n\n{outcome}"
+    )
+    return 1 if reasons else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tests.conftest import PriorFiles, make_pair
-from tools.compare_precision import METRICS, change, main, table
+from tools.compare_precision import change, main, table
+from util.evaluate_cli import PAPER_METRICS
 
 
 def rows(out: str) -> dict[str, list[str]]:
@@ -36,7 +37,7 @@ def test_the_command(tmp_path: Path, tiny_prior: PriorFiles, capsys: Any):
     assert "cpu, 2 pairs, 3 steps" in captured.out
     found = rows(captured.out)
     assert list(found) == ["fp32", "bf16"]
-    assert all("(+0.00%)" in cell for cell in found["fp32"][: len(METRICS)])
+    assert all("(+0.00%)" in cell for cell in found["fp32"][: len(PAPER_METRICS)])
     assert found["fp32"][6:8] == ["0.00%, under 1%", "0"]
     assert int(found["bf16"][7]) >= 1
     (tmp_path / "ir/lone.png").write_bytes(b"")
@@ -53,7 +54,7 @@ def test_nothing_to_compare(tmp_path: Path, tiny_prior: PriorFiles, capsys: Any)
 
 def test_the_worst_metric_decides():
     """Means over two pairs; the last metric moves by 2 %."""
-    exact = np.ones((2, len(METRICS)))
+    exact = np.ones((2, len(PAPER_METRICS)))
     moved = exact.copy()
     moved[:, -1] = [1.05, 0.99]
     moved[:, 0] = [1.5, 0.5]

@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 
 from evaluate import run_sample
+from tools import resumable
 from tools.contact_sheet import row, stack
 from tools.prior_report import markdown_rows
 from util.arguments import positive
@@ -27,7 +28,7 @@ from util.config_io import read_yaml
 from util.evaluate_cli import PAPER_METRICS
 from util.files import write_atomically
 from util.image_io import read_image, write_png
-from util.logger import get_logger
+from util.layouts import source_folders
 from util.metrics import evaluate
 from util.pairs import PairFiles, find_pairs
 from util.tables import printed
@@ -76,7 +77,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--input", type=Path, required=True, metavar="DIR", help="folder that holds the folders ir and vi")
+    add("--input", type=Path, required=True, metavar="DIR", help="pairs, as sample.py takes them")
     add("--limit", type=positive, metavar="N", help="only the first N pairs (default: all)")
     add("--out", type=Path, default=ROOT / "output/evaluations", metavar="DIR", help="(default: %(default)s)")
     add("--evaluations", type=positive, nargs="+", default=[10, 15, 25, 50], help="(default: 10 15 25 50)")
@@ -138,7 +139,7 @@ def picture(images: dict[Way, np.ndarray], reference: np.ndarray, gain: int = 8)
 
 def compare(args: argparse.Namespace) -> str:
     """The table as Markdown; also writes the picture. Raises ValueError, KeyboardInterrupt."""
-    found, problems = find_pairs(args.input / "ir", args.input / "vi")
+    found, problems = find_pairs(*source_folders(args.input))
     if problems:
         raise ValueError(f"{problems[0].stem}: {problems[0].reason}")
     sources = found[: args.limit]
@@ -162,16 +163,7 @@ def compare(args: argparse.Namespace) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    log = get_logger()
-    try:
-        print(compare(args))
-    except (ValueError, OSError) as error:
-        log.error(error)
-        return 2
-    except KeyboardInterrupt:
-        log.error("interrupted: the same command goes on from here")
-        return 130
-    return 0
+    return resumable.run(lambda: print(compare(args)))
 
 
 if __name__ == "__main__":

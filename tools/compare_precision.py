@@ -26,15 +26,15 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
 from util.allocator import keep_freed_memory
 from util.arguments import positive
 from util.device import check_precision, choose_device, device_label
+from util.evaluate_cli import PAPER_METRICS
 from util.image_io import round_to_uint8, stretch
-from util.layouts import find_dataset
+from util.layouts import source_folders
 from util.logger import get_logger
 from util.metrics import evaluate
 from util.pairs import Pair, find_pairs, fit, load_pair
 from util.prior import choose_prior, load_model, read_config
 
 ROOT = Path(__file__).resolve().parent.parent
-METRICS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
 BOUND = 0.01
 """Relative change of a metric up to which a precision counts as good as float32."""
 
@@ -71,7 +71,7 @@ def table(
 ) -> str:
     """Markdown; scores: (pairs, metrics) of each precision, fp32 among them."""
     lines = [
-        "| precision | " + " | ".join(METRICS) + " | largest change | pixel | s/pair |",
+        "| precision | " + " | ".join(PAPER_METRICS) + " | largest change | pixel | s/pair |",
         "|---" * 10 + "|",
     ]
     exact = scores["fp32"].mean(axis=0)
@@ -101,8 +101,8 @@ def compare(precisions: Sequence[Precision], process: Process, pairs: Sequence[P
     scores, pixels = {}, {}
     for name, images in fused.items():
         sources = [(fit(pair.ir.luma, "crop"), fit(pair.vi.luma, "crop")) for pair in pairs]
-        found = [evaluate(image, *both, METRICS) for image, both in zip(images, sources, strict=True)]
-        scores[name] = np.array([[row[metric] for metric in METRICS] for row in found])
+        found = [evaluate(image, *both, PAPER_METRICS) for image, both in zip(images, sources, strict=True)]
+        scores[name] = np.array([[row[metric] for metric in PAPER_METRICS] for row in found])
         pixels[name] = max(
             int(np.abs(image.astype(int) - exact).max())
             for image, exact in zip(images, fused["fp32"], strict=True)
@@ -134,12 +134,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def load_pairs(data: Path, count: int) -> tuple[list[Pair], list[str]]:
-    """The first ``count`` pairs that are found, and what is wrong with others. Raises InputError, LayoutError."""
-    ir, vi = data / "ir", data / "vi"
-    if not ir.is_dir() and not vi.is_dir():
-        dataset = find_dataset(data)
-        ir, vi = dataset.ir, dataset.vi
-    files, problems = find_pairs(ir, vi)
+    """The first ``count`` pairs that are found, and what is wrong with others. Raises InputError."""
+    files, problems = find_pairs(*source_folders(data))
     pairs, reasons = [], [f"{problem.stem}: {problem.reason}" for problem in problems]
     for each in files[:count]:
         try:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from evaluate import run_sample
 from tools import reproduction_checks as checks
+from tools import resumable
 from tools.prior_report import fill_card
 from tools.reproduction_grid import DATASETS, Grid, Run, grid_table, shared_table
 from util.arguments import positive
 from util.files import write_atomically
-from util.logger import get_logger
 from util.published import read_published
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,23 +66,19 @@ def measure(args: argparse.Namespace) -> dict[str, str]:
     return {**sections, **checks.tables(grid, published)}
 
 
+def reproduce(args: argparse.Namespace) -> None:
+    """Print the tables, and write them. Raises ValueError, OSError, KeyboardInterrupt."""
+    sections = measure(args)
+    for name, content in sections.items():
+        print(f"## {name}\n\n{content}\n")
+        write_atomically(args.out / f"{name}.md", content.encode())
+    if args.document:
+        fill_card(args.document, sections)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    log = get_logger()
-    try:
-        sections = measure(args)
-        for name, content in sections.items():
-            print(f"## {name}\n\n{content}\n")
-            write_atomically(args.out / f"{name}.md", content.encode())
-        if args.document:
-            fill_card(args.document, sections)
-    except (ValueError, OSError) as error:
-        log.error(error)
-        return 2
-    except KeyboardInterrupt:
-        log.error("interrupted: the same command goes on from here")
-        return 130
-    return 0
+    return resumable.run(lambda: reproduce(args))
 
 
 if __name__ == "__main__":

@@ -126,20 +126,19 @@ def grid_table(grid: Grid, published: Mapping[int, PublishedTable]) -> str:
 
 
 def shared_table(grid: Grid) -> str:
-    """The same, with a prior only, over the pairs that all such runs of a data set share: what more steps change."""
+    """The same over the pairs that all runs with a prior share, with a third digit: what more steps change."""
     parts = []
     for dataset in DATASETS:
-        runs = {run: result for run, result in grid.of(dataset).items() if run.sampler != ALONE}
-        if len(runs) < 2:
-            continue
-        stems = set.intersection(*(set(result.evaluation.images) for result in runs.values()))
+        runs = grid.of(dataset)
+        with_prior = [set(result.evaluation.images) for run, result in runs.items() if run.sampler != ALONE]
+        stems = sorted(set.intersection(*with_prior)) if len(with_prior) > 1 else []
         if not stems:
             continue
         rows = [[f"{dataset}, {len(stems)} pairs", *PAPER_METRICS]]
         for run, result in runs.items():
-            scores = [result.evaluation.images[stem] for stem in sorted(stems)]
-            rows.append(
-                [run.label, *(f"{statistics.fmean(s[name] for s in scores):.3f}" for name in PAPER_METRICS)]
-            )
+            if set(stems) <= set(result.evaluation.images):
+                scores = [result.evaluation.images[stem] for stem in stems]
+                means = (statistics.fmean(score[name] for score in scores) for name in PAPER_METRICS)
+                rows.append([run.label, *(f"{mean:.3f}" for mean in means)])
         parts.append(markdown_rows(*rows))
     return "\n\n".join(parts)

@@ -158,7 +158,7 @@ def compare(args: argparse.Namespace) -> str:
                     shown[way] = images[sources[0].stem]
     if args.picture:
         write_png(args.picture, picture(shown, reference[sources[0].stem]))
-    return f"{markdown_rows(*rows)}\n\nMeans over {len(sources)} pairs; differences in grey levels."
+    return f"{markdown_rows(*rows)}\n\nPairs: {len(sources)}; means over them, differences in grey levels."
 
 
 def main(argv: list[str] | None = None) -> int:

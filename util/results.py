@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class ResultWriter:
         """
         kept = {key: value for key, value in self.description.items() if key not in ("versions", "device")}
         own = {
-            "device": self.description["device"].partition(":")[0],
+            "device": re.split("[: ]", self.description["device"])[0],  # cpu or cuda, whichever card
             "ddfm": self.description["versions"]["ddfm"],
             "ir": ir_sha256,
             "vi": vi_sha256,

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.naive import naive
-from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig, from_mapping
+from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig
 from guided_diffusion.execution import DTYPES, CompiledModel, Execution, Precision, ready
 from guided_diffusion.fusion import fusion_steps
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
@@ -30,8 +30,8 @@ from guided_diffusion.script_util import empty_model
 from guided_diffusion.ycbcr import full_range_luma
 from tools.rule_weights import rule_state_dict
 from util.allocator import keep_freed_memory
-from util.config_io import read_yaml
 from util.image_io import stretch, write_png
+from util.prior import read_config
 
 Way = Literal["naive", "ours"]
 
@@ -100,7 +100,7 @@ def measure(case: Case) -> Outcome:
 
 def make_model(case: Case, device: torch.device) -> Model:
     """The network of the case's configuration with made-up weights, in the case's way."""
-    model = empty_model(from_mapping(ModelConfig, read_yaml(case.config), case.config))
+    model = empty_model(read_config(ModelConfig, Path(case.config)))
     model.load_state_dict(rule_state_dict(model, 0), assign=True)
     if case.way == "naive":
         return naive(model, device)

@@ -23,12 +23,13 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.step import Case, Outcome
-from guided_diffusion.config import ModelConfig, from_mapping
+from guided_diffusion.config import ModelConfig
 from guided_diffusion.execution import DTYPES
+from tools.markdown import markdown_rows
 from tools.prior_cost import gflop
 from util.arguments import positive
-from util.config_io import read_yaml
 from util.device import device_label
+from util.prior import read_config
 
 ROOT = Path(__file__).resolve().parent.parent
 PRIORS = {
@@ -75,11 +76,12 @@ def median(outcomes: Sequence[Outcome]) -> Outcome:
 
 def table(outcomes: dict[Case, list[Outcome]], names: Mapping[str, str], pair_steps: int = 100) -> str:
     """Markdown: a line for each case; ``names`` of the configurations; ``pair_steps`` steps make a pair."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|---" * len(HEADINGS) + "|"]
-    naive_seconds = {case.config: median(runs).step for case, runs in outcomes.items() if case.way == "naive"}
-    for case, runs in outcomes.items():
-        found, each = median(runs), median(runs).step / case.batch
-        config = from_mapping(ModelConfig, read_yaml(case.config), case.config)
+    rows: list[Sequence[str]] = [HEADINGS]
+    medians = {case: median(runs) for case, runs in outcomes.items()}
+    naive_seconds = {case.config: found.step for case, found in medians.items() if case.way == "naive"}
+    for case, found in medians.items():
+        each = found.step / case.batch
+        config = read_config(ModelConfig, Path(case.config))
         rate = gflop(config, case.height, case.width) * 1e9 / each
         cells = (
             names[case.config],
@@ -92,8 +94,8 @@ def table(outcomes: dict[Case, list[Outcome]], names: Mapping[str, str], pair_st
             f"{rate / found.roof:.0%}",
             f"{naive_seconds[case.config] / each:.2f}" if case.config in naive_seconds else "-",
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_rows(*rows)
 
 
 def _configuration(case: Case) -> str:

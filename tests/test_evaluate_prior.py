@@ -22,9 +22,9 @@ from guided_diffusion.script_util import empty_model
 from tests.conftest import PriorFiles
 from tools import evaluate_prior
 from tools.denoising import DENOISERS, add_noise, denoise_all, losses_by_timestep, psnr
+from tools.markdown import fill_card
 from tools.prior_cost import gflop, parameters
 from tools.prior_curves import read_log
-from tools.prior_report import fill_card
 from tools.prior_samples import draw_samples, grid
 from tools.validation import SIGMAS, sigma_timestep
 

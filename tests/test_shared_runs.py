@@ -130,26 +130,19 @@ def test_a_remote_prior_is_fetched_once(work: Path, tiny_prior: PriorFiles, monk
     (work / "elsewhere.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     line = arguments(work, "output", "--fusion_config", str(ROOT / "configs/fusion_config.yaml"))
+    command = torchrun([str(work / "elsewhere.py"), *line])
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
     with serving(tiny_prior.checkpoint.read_bytes()) as server:
         (work / "model.yaml").write_text(yaml.safe_dump({**tiny_prior.keys, "model_path": server.url}))
-        done = subprocess.run(
-            torchrun([str(work / "elsewhere.py"), *line]),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        done = run()
         assert done.returncode == 0, done.stderr
         assert len(server.paths) == 1
         (work / "models/prior.pt").unlink()
         server.statuses = [404]
-        done = subprocess.run(
-            torchrun([str(work / "elsewhere.py"), *line]),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        done = run()
     assert done.returncode != 0 and done.stderr.count("no such file") == 1, done.stderr
     assert len(server.paths) == 2
 

@@ -17,16 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from evaluate import run_sample
 from tools import resumable
 from tools.contact_sheet import row, stack
-from tools.prior_report import markdown_rows
+from tools.markdown import markdown_rows
 from util.arguments import positive
-from util.config_io import read_yaml
+from util.config_io import write_variant
 from util.evaluate_cli import PAPER_METRICS
-from util.files import write_atomically
 from util.image_io import read_image, write_png
 from util.layouts import source_folders
 from util.metrics import evaluate
@@ -64,9 +62,8 @@ class Way:
         }
         flags = []
         for name, change in changes.items():
-            keys = read_yaml(root / f"configs/{name}_config.yaml") | change
-            write_atomically(folder / f"{name}.yaml", yaml.safe_dump(keys, sort_keys=False).encode())
-            flags += [f"--{name}_config", str(folder / f"{name}.yaml")]
+            path = write_variant(root / f"configs/{name}_config.yaml", folder / f"{name}.yaml", **change)
+            flags += [f"--{name}_config", str(path)]
         return flags
 
 

@@ -23,6 +23,7 @@ from guided_diffusion.config import DiffusionConfig, FusionConfig
 from guided_diffusion.execution import DTYPES, Execution, Precision
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
+from tools.markdown import markdown_rows
 from util.allocator import keep_freed_memory
 from util.arguments import positive
 from util.device import check_precision, choose_device, device_label
@@ -70,10 +71,7 @@ def table(
     scores: dict[Precision, np.ndarray], pixels: dict[Precision, int], seconds: dict[Precision, float]
 ) -> str:
     """Markdown; scores: (pairs, metrics) of each precision, fp32 among them."""
-    lines = [
-        "| precision | " + " | ".join(PAPER_METRICS) + " | largest change | pixel | s/pair |",
-        "|---" * 10 + "|",
-    ]
+    lines = [["precision", *PAPER_METRICS, "largest change", "pixel", "s/pair"]]
     exact = scores["fp32"].mean(axis=0)
     for precision, rows in scores.items():
         means = rows.mean(axis=0)
@@ -81,10 +79,8 @@ def table(
         cells = [f"{mean:.4f} ({moved:+.2%})" for mean, moved in zip(means, changes, strict=True)]
         worst = max(map(abs, changes))
         verdict = f"{worst:.2%}, {'under' if worst < BOUND else 'not under'} {BOUND:.0%}"
-        lines.append(
-            f"| {precision} | {' | '.join(cells)} | {verdict} | {pixels[precision]} | {seconds[precision]:.1f} |"
-        )
-    return "\n".join(lines)
+        lines.append([precision, *cells, verdict, str(pixels[precision]), f"{seconds[precision]:.1f}"])
+    return markdown_rows(*lines)
 
 
 def compare(precisions: Sequence[Precision], process: Process, pairs: Sequence[Pair], path: Path) -> str:

@@ -24,24 +24,25 @@ import torch
 
 from benchmarks import table as speed
 from benchmarks.step import Case
-from guided_diffusion.config import DiffusionConfig, ModelConfig, from_mapping
+from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.nn import channels_last
 from guided_diffusion.samplers import SamplerName
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from tools.denoising import DENOISERS, denoise_all, losses_by_timestep
+from tools.markdown import fill_card
 from tools.photos import center_crop, load_photos
 from tools.prior_cost import gflop, parameters
 from tools.prior_curves import plot_losses, plot_training, read_log
-from tools.prior_report import cost_table, denoising_table, fill_card, loss_table
+from tools.prior_report import cost_table, denoising_table, loss_table
 from tools.prior_samples import write_grids
 from tools.validation import SIGMAS
 from util.allocator import keep_freed_memory
 from util.checkpoint import OFFICIAL, PriorInfo, load_prior, obtain
-from util.config_io import read_yaml
 from util.device import choose_device, device_label
 from util.files import write_atomically
+from util.prior import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL_CONFIG = str(ROOT / "configs/model_config_imagenet.yaml")
@@ -128,8 +129,8 @@ class Job:
 
 def prepare(args: argparse.Namespace) -> Job:
     """Everything that can be wrong before the work. Raises ValueError."""
-    config = from_mapping(ModelConfig, read_yaml(args.model_config), args.model_config)
-    process = from_mapping(DiffusionConfig, read_yaml(args.diffusion_config), args.diffusion_config)
+    config = read_config(ModelConfig, Path(args.model_config))
+    process = read_config(DiffusionConfig, Path(args.diffusion_config))
     if args.sampler:
         process = dataclasses.replace(process, sampler=args.sampler)
     diffusion = GaussianDiffusion.from_config(dataclasses.replace(process, timestep_respacing=""))
@@ -157,7 +158,7 @@ def prepare(args: argparse.Namespace) -> Job:
 
 def cost_of(config: ModelConfig, file_bytes: int) -> dict[str, Any]:
     """Parameters, bytes of the file and GFLOP a step at 256x256 of this prior and of the official one."""
-    official = from_mapping(ModelConfig, read_yaml(OFFICIAL_CONFIG), OFFICIAL_CONFIG)
+    official = read_config(ModelConfig, Path(OFFICIAL_CONFIG))
     pairs = (("prior", config, file_bytes), ("official", official, OFFICIAL.size))
     return {
         name: {"parameters": parameters(model), "bytes": count, "gflop": gflop(model)}

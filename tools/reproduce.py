@@ -16,7 +16,7 @@ from pathlib import Path
 from evaluate import run_sample
 from tools import reproduction_checks as checks
 from tools import resumable
-from tools.prior_report import fill_card
+from tools.markdown import fill_card
 from tools.reproduction_grid import DATASETS, Grid, Run, grid_table, shared_table
 from util.arguments import positive
 from util.files import write_atomically

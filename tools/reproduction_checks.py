@@ -13,13 +13,13 @@ from torch import Tensor
 from guided_diffusion import em
 from guided_diffusion.config import EMConfig
 from guided_diffusion.fusion import Rectifier
-from tools.prior_report import markdown_rows
+from tools.markdown import markdown_rows
 from tools.reproduction_grid import ALONE, Grid, Run
 from util.evaluate_cli import PAPER_METRICS
 from util.evaluation import Result, Scores, Triple
 from util.image_io import read_image, round_to_uint8, stretch
 from util.metric_image import Image
-from util.metrics import evaluate, evaluate_images
+from util.metrics import evaluate, evaluate_images, spatial_frequency
 from util.published import PublishedTable
 from util.tables import printed
 
@@ -132,18 +132,20 @@ def distance(grid: Grid) -> str:
         }
         lines = []
         for triple in result.triples:
-            fused, ir, vi = (image.astype(np.float64) for image in read_levels(triple))
+            fused, *both = read_levels(triple)
+            ir, vi = (source.astype(np.float64) for source in both)
             line = {
                 "mean": _correlation(fused, ir + vi),
                 "ir": _correlation(fused, ir),
                 "vi": _correlation(fused, vi),
             }
             if run.sampler != ALONE and triple.stem in alone:
-                other = read_levels(alone[triple.stem])[0].astype(np.float64)
+                levels = read_levels(alone[triple.stem])[0]
+                other = levels.astype(np.float64)
                 line["alone"] = _correlation(fused, other)
                 line["rms"] = float(np.sqrt(((_fit(fused, other) - other) ** 2).mean()))
-                line["sf_alone"] = _spatial_frequency(other)
-            line["sf"] = _spatial_frequency(fused)
+                line["sf_alone"] = spatial_frequency(Image(levels))
+            line["sf"] = spatial_frequency(Image(fused))
             lines.append(line)
         mean = mean_of(lines)
         cells = [f"{mean[name]:.4f}" for name in ("mean", "ir", "vi")]
@@ -155,18 +157,14 @@ def distance(grid: Grid) -> str:
     return markdown_rows(*rows)
 
 
-def _correlation(x: Values, y: Values) -> float:
+def _correlation(x: Values | Levels, y: Values) -> float:
     return float(np.corrcoef(x.ravel(), y.ravel())[0, 1])
 
 
-def _fit(x: Values, y: Values) -> Values:
+def _fit(x: Values | Levels, y: Values) -> Values:
     """``a x + b`` nearest to y: two stretches of one image do not differ."""
     slope, offset = np.polyfit(x.ravel(), y.ravel(), 1)
     return slope * x + offset
-
-
-def _spatial_frequency(x: Values) -> float:
-    return float(np.sqrt((np.diff(x, axis=0) ** 2).mean() + (np.diff(x, axis=1) ** 2).mean()))
 
 
 # The stretch of the output, and the definitions of the metrics.

@@ -7,13 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
-from tools.prior_report import markdown_rows
-from util.config_io import read_yaml
+from tools.markdown import markdown_rows
+from util.config_io import write_variant
 from util.evaluate_cli import PAPER_METRICS
 from util.evaluation import Result
-from util.files import write_atomically
 from util.published import PublishedTable
 from util.table_runs import Settings, TableRuns, published_rows
 from util.tables import printed
@@ -72,8 +69,9 @@ class Grid:
         """Make the results of a run. Raises KeyboardInterrupt, ValueError."""
         config = "exp_1" if run.sampler == ALONE else "ours"
         fusion = self.root / f"configs/ablation/{config}_{run.variant}.yaml"
-        flags = ["--diffusion_config", str(self._diffusion(run)), "--quiet", *self.flags]
-        out = self.out / f"{'ddim' if run.sampler == ALONE else run.sampler}_{run.steps}"
+        diffusion = self._diffusion(run)
+        out = self.out / diffusion.stem
+        flags = ["--diffusion_config", str(diffusion), "--quiet", *self.flags]
         runs = TableRuns(
             Settings(self.data, out, PAPER_METRICS, "ddfm", run.limit, self.workers, flags), self.fuse
         )
@@ -86,13 +84,8 @@ class Grid:
     def _diffusion(self, run: Run) -> Path:
         """The configuration of the sampler, as shipped but for what the run says."""
         sampler = "ddim" if run.sampler == ALONE else run.sampler
-        keys = read_yaml(self.root / "configs/diffusion_config.yaml")
-        path = self.out / f"{sampler}_{run.steps}.yaml"
-        content = yaml.safe_dump(
-            {**keys, "sampler": sampler, "timestep_respacing": run.steps}, sort_keys=False
-        )
-        write_atomically(path, content.encode())
-        return path
+        shipped, path = self.root / "configs/diffusion_config.yaml", self.out / f"{sampler}_{run.steps}.yaml"
+        return write_variant(shipped, path, sampler=sampler, timestep_respacing=run.steps)
 
     def of(self, dataset: str) -> dict[Run, Result]:
         """The results of a data set by run."""

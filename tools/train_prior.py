@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guided_diffusion.config import DiffusionConfig, ModelConfig, from_mapping
+from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from tools.photos import center_crop, load_photos, to_batch
 from tools.recipe import Recipe
 from tools.team import Team, join_team
 from tools.training import Pace, Trainer, train
 from util.allocator import keep_freed_memory
-from util.config_io import read_yaml
 from util.device import device_label
+from util.prior import read_config
 
 EPILOG = """\
 On a CPU, glibc hands the large blocks of every layer back to the system and asks for them anew at each step, which
@@ -133,8 +133,8 @@ def _add_pace(parser: argparse.ArgumentParser) -> None:
 
 def read_recipe(args: argparse.Namespace) -> Recipe:
     """The recipe of the command line. Raises ValueError."""
-    model = from_mapping(ModelConfig, read_yaml(args.model_config), args.model_config)
-    published = from_mapping(DiffusionConfig, read_yaml(args.diffusion_config), args.diffusion_config)
+    model = read_config(ModelConfig, Path(args.model_config))
+    published = read_config(DiffusionConfig, Path(args.diffusion_config))
     diffusion = dataclasses.replace(published, timestep_respacing="")  # trained on every timestep
     names = [f.name for f in dataclasses.fields(Recipe) if f.name not in ("model", "diffusion")]
     return Recipe(**{name: getattr(args, name) for name in names}, model=model, diffusion=diffusion)

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from util.files import write_atomically
+
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file (an empty file is an empty mapping).
@@ -25,3 +27,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError(f"{path} must hold a mapping of keys to values, but holds {type(data).__name__}")
     return data
+
+
+def write_variant(shipped: Path, path: Path, **changes: Any) -> Path:
+    """Write the configuration ``shipped`` with some keys changed to ``path``, which is returned.
+
+    Raises ValueError as :func:`read_yaml`, OSError when it cannot be written.
+    """
+    write_atomically(path, yaml.safe_dump(read_yaml(shipped) | changes, sort_keys=False).encode())
+    return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from guided_diffusion.config import ModelConfig, from_mapping
 from guided_diffusion.execution import Execution, ready
@@ -16,10 +16,12 @@ from util.config_io import read_yaml
 OFFICIAL_CONFIG = "configs/model_config_imagenet.yaml"
 COMPACT_CONFIG = "configs/model_config_compact.yaml"
 
+T = TypeVar("T")
+
 log = logging.getLogger("ddfm")
 
 
-def read_config(cls: type, path: Path) -> Any:
+def read_config(cls: type[T], path: Path) -> T:
     """The dataclass ``cls`` from a YAML file. Raises ValueError."""
     return from_mapping(cls, read_yaml(path), str(path))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from util.colour import ColourMethod, ColourMode, colour_source, colourise
+from util.download import file_sha256
 from util.files import remove_abandoned
 from util.image_io import png_header_text, read_png_text, round_to_uint8, stretch, write_png
 from util.logger import RunRecord, fingerprint
@@ -90,7 +90,7 @@ class ResultWriter:
             if not all(file.is_file() for file in (path, *sources)):
                 return False
             return png_header_text(path).get("fingerprint") == self.fingerprint(
-                *(hashlib.sha256(source.read_bytes()).hexdigest() for source in sources)
+                *(file_sha256(source) for source in sources)
             )
         except OSError:
             return False

@@ -55,7 +55,7 @@ class TableRuns:
             rows = published_rows(published, name, self.settings)
             results = self.results_of(name, configs)
             available = self.count(name) if results else 0
-            rows += [row_of(result, available) for result in results]
+            rows += [_row(result, available) for result in results]
             if rows:
                 blocks.append(Block(name, rows))
         sets = published.datasets
@@ -171,7 +171,7 @@ def _origin(run: dict[str, Any]) -> tuple[str, str]:
     return f"prior {info.file}", f"NOT the official checkpoint but {info.file} ({size}), {sampler}"
 
 
-def row_of(result: Result, available: int) -> Row:
+def _row(result: Result, available: int) -> Row:
     evaluation: Evaluation = result.evaluation
     count = len(evaluation.images)
     images = str(count) if count == available else f"{count} of {available}"

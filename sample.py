@@ -92,7 +92,7 @@ def prepare(args: argparse.Namespace, world: World) -> Job:
         model, info = load_model(path, config, ROOT, execution)
         diffusion.check_channels(model.params.out_channels, model.params.in_channels)
         describe_prior(info, path)
-        log.info(f"{execution}{', kept allocator' * keeps_memory}")
+        log.info(f"{execution.describe(model)}{', kept allocator' * keeps_memory}")
         model = CompiledModel(model) if execution.compile else model
     else:
         log.info("no prior (prior: false): EM iterations alone")

@@ -17,6 +17,7 @@ from torch import Tensor
 from guided_diffusion.gaussian_diffusion import Model
 from guided_diffusion.nn import channels_last
 from guided_diffusion.unet import UNetModel
+from guided_diffusion.winograd import WinogradConv2d, use_winograd
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
@@ -42,10 +43,17 @@ class Execution:
     precision: Precision = "fp32"
     compile: bool = False
 
-    def __str__(self) -> str:
-        """What was chosen, for the log."""
+    @property
+    def winograd(self) -> bool:
+        """Whether wide convolutions take fewer products: float32 on a CPU; all strips would be nodes of a graph."""
+        return self.device.type == "cpu" and self.precision == "fp32" and not self.compile
+
+    def describe(self, model: UNetModel) -> str:
+        """What was chosen for ``model``, which is :func:`ready`, for the log."""
         numbers = "tf32" if self.precision == "tf32" else str(DTYPES[self.precision]).removeprefix("torch.")
         parts = [numbers, "channels_last", "SDPA", "folded upsampling", *["compiled"] * self.compile]
+        count = sum(isinstance(module, WinogradConv2d) for module in model.modules())
+        parts += [f"{count} Winograd convolutions"] * bool(count)
         return f"{self.device.type}: {', '.join(parts)}"
 
 
@@ -68,7 +76,9 @@ def ready(model: UNetModel, execution: Execution) -> UNetModel:
     Also switches TF32 on or off for the whole process: fp32 means float32, in convolutions and in products.
     """
     model.eval().requires_grad_(False)
-    model.fold_upsampling()  # first, so that the sums are of float32 weights
+    if execution.winograd:
+        use_winograd(model)  # after upsampling too: as fast as folded, without a second set of kernels
+    model.fold_upsampling()  # before the halves, so that the sums are of float32 weights
     model.convert_body(DTYPES[execution.precision])
     torch.backends.cudnn.allow_tf32 = execution.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = execution.precision == "tf32"

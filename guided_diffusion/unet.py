@@ -226,13 +226,16 @@ class UNetModel(nn.Module):
         """Do upsampling and the convolution after it in one, see :mod:`guided_diffusion.subpixel`; for inference.
 
         The weights must have been loaded; call it before :meth:`convert_body`, so that sums are of float32 weights.
+        Convolutions that are something else by now (:mod:`guided_diffusion.winograd`) stay what they are.
         """
         for module in self.modules():
-            if isinstance(module, Upsample) and module.conv is not None:
-                module.phases = fold_upsampling(module.conv.weight)
+            if isinstance(module, Upsample):
+                conv = module.conv
             elif isinstance(module, ResBlock) and isinstance(module.resample, Upsample):
                 conv = module.in_layers[-1]
-                assert isinstance(conv, nn.Conv2d)
+            else:
+                continue
+            if isinstance(conv, nn.Conv2d):
                 module.phases = fold_upsampling(conv.weight)
 
     def convert_body(self, dtype: torch.dtype) -> None:

@@ -80,11 +80,11 @@ def test_a_ready_network_says_the_same(precision: Precision, tolerance: float, t
 
 
 def test_the_log_says_what_was_chosen():
-    assert str(Execution(CPU)) == "cpu: float32, channels_last, SDPA, folded upsampling"
-    assert str(Execution(CUDA, "fp16", True)).startswith("cuda: float16") and "compiled" in str(
-        Execution(CUDA, "fp16", True)
-    )
-    assert str(Execution(CUDA, "tf32")).startswith("cuda: tf32")
+    model = tiny()
+    assert Execution(CPU).describe(model) == "cpu: float32, channels_last, SDPA, folded upsampling"
+    compiled = Execution(CUDA, "fp16", True).describe(model)
+    assert compiled.startswith("cuda: float16") and compiled.endswith(", compiled")
+    assert Execution(CUDA, "tf32").describe(model).startswith("cuda: tf32")
 
 
 def test_precisions_that_a_cpu_lacks(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):

@@ -15,6 +15,7 @@ from guided_diffusion.execution import Execution, ready
 from guided_diffusion.nn import channels_last
 from guided_diffusion.script_util import create_model
 from guided_diffusion.unet import UNetModel
+from guided_diffusion.winograd import WinogradConv2d
 from tests.conftest import GOLDEN, TINY, golden
 from tools.rule_weights import rule_state_dict
 from util.config_io import read_yaml
@@ -33,16 +34,26 @@ def as_sampled(model: UNetModel) -> UNetModel:
     return ready(model, Execution(torch.device("cpu")))
 
 
+def with_winograd(model: UNetModel) -> UNetModel:
+    """As the official network runs on a CPU; these are too narrow for it by themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("guided_diffusion.winograd.MIN_CHANNELS", 1)
+        model = as_sampled(model)
+    assert sum(isinstance(module, WinogradConv2d) for module in model.modules()) > 10
+    return model
+
+
 @pytest.mark.parametrize("name", ["unet_a", "unet_b"])
-@pytest.mark.parametrize("layout", [lambda model: model, channels_last, as_sampled])
+@pytest.mark.parametrize("layout", [lambda model: model, channels_last, as_sampled, with_winograd])
 def test_outputs_of_the_published_implementation(name: str, layout: Callable[[UNetModel], UNetModel]):
     """1e-5 relative L2: float32 sums in another order. a and b between them use every architecture option."""
     arrays = golden(f"{name}.npz")
-    model = layout(build(json.loads(str(arrays["config"])), int(arrays["weight_seed"])))
+    model = build(json.loads(str(arrays["config"])), int(arrays["weight_seed"]))
+    assert sum(p.numel() for p in model.parameters()) == int(arrays["n_params"])
+    model = layout(model)
     x, t = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["t"])
     with torch.no_grad():
         out = model(x, t).numpy()
-    assert sum(p.numel() for p in model.parameters()) == int(arrays["n_params"])
     assert np.linalg.norm(out - arrays["out"]) < 1e-5 * np.linalg.norm(arrays["out"])
 
 

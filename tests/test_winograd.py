@@ -1,0 +1,133 @@
+"""Convolutions in fewer products: the numbers of the plain one, at any size, for the layers that gain by it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from guided_diffusion import winograd
+from guided_diffusion.execution import Execution, ready
+from guided_diffusion.script_util import create_model
+from guided_diffusion.unet import UNetModel
+from guided_diffusion.winograd import POINTS, WinogradConv2d, pays, transforms, use_winograd
+from tests.conftest import TINY
+from tools.rule_weights import rule_state_dict
+
+CPU = torch.device("cpu")
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def conv2d(channels: int, out_channels: int, bias: bool = True) -> nn.Conv2d:
+    conv = nn.Conv2d(channels, out_channels, 3, padding=1, bias=bias).requires_grad_(False)
+    conv.weight.copy_(draw(out_channels, channels, 3, 3, seed=1) / (9 * channels) ** 0.5)
+    if conv.bias is not None:
+        conv.bias.copy_(draw(out_channels, seed=2))
+    return conv
+
+
+@pytest.mark.parametrize(
+    "outputs, points", [(4, POINTS), (2, POINTS[:3]), (1, POINTS[:2]), (3, (*POINTS[:3], Fraction(3)))]
+)
+def test_transforms_are_correlations(outputs: int, points: tuple[Fraction, ...]):
+    """Exact up to float64's rounding, for every number of outputs and taps that the points allow."""
+    output, kernel, input_ = transforms(outputs, points)
+    size = len(points) + 1
+    taps = size + 1 - outputs
+    assert [tuple(m.shape) for m in (output, kernel, input_)] == [(outputs, size), (size, taps), (size, size)]
+    d, g = draw(size, dtype=torch.float64), draw(taps, seed=1, dtype=torch.float64)
+    expected = torch.stack([(d[k : k + taps] * g).sum() for k in range(outputs)])
+    torch.testing.assert_close(output @ ((kernel @ g) * (input_ @ d)), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 7), (8, 3), (33, 50)])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("tiles", [1, 10, 1024])
+def test_the_numbers_of_the_plain_convolution(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], batch: int, tiles: int
+):
+    """Also at sizes that no tile divides, in any number of strips, whatever the layout of the input."""
+    monkeypatch.setattr(winograd, "TILES", tiles)
+    conv = conv2d(24, 40, bias=size != (5, 7))
+    x = draw(batch, 24, *size)
+    exact = conv.double()(x.double())
+    ours = WinogradConv2d(conv.float())
+    for layout in (torch.contiguous_format, torch.channels_last):
+        out = ours(x.contiguous(memory_format=layout))
+        assert out.shape == exact.shape and out.dtype == torch.float32
+        assert out.is_contiguous(memory_format=torch.channels_last)
+        assert (out - exact).norm() < 2e-6 * exact.norm()
+
+
+def test_wide_layers_lose_no_more_digits_than_plain_ones():
+    """Within 4 times the rounding of the plain convolution in float32."""
+    conv, x = conv2d(256, 256), draw(1, 256, 24, 24)
+    exact = conv.double()(x.double())
+    plain = (conv.float()(x) - exact).norm()
+    assert 0 < plain < 2e-6 * exact.norm()
+    assert (WinogradConv2d(conv)(x) - exact).norm() < 4 * plain
+
+
+def test_parts_of_a_larger_image_are_read_in_place():
+    """A view that starts inside of its storage."""
+    conv, x = conv2d(24, 40), draw(4, 24, 20, 20).contiguous(memory_format=torch.channels_last)
+    ours = WinogradConv2d(conv)
+    torch.testing.assert_close(ours(x[1:3, :, 3:, 5:]), conv(x[1:3, :, 3:, 5:]), rtol=0, atol=1e-5)
+
+
+def test_for_which_layers_it_pays():
+    with torch.device("meta"):
+        yes = [nn.Conv2d(192, 256, 3, padding=1), nn.Conv2d(1536, 512, 3, padding=1)]
+        no = [
+            nn.Conv2d(128, 256, 3, padding=1),  # few channels
+            nn.Conv2d(1024, 1024, 3, padding=1),  # large kernels
+            nn.Conv2d(256, 256, 1),
+            nn.Conv2d(256, 256, 3),
+            nn.Conv2d(256, 256, 3, stride=2, padding=1),
+            nn.Conv2d(256, 256, 3, padding=1, groups=256),
+            nn.Conv2d(256, 256, 3, padding=1, padding_mode="circular"),
+            nn.Conv2d(256, 256, 3, padding=1).half(),
+            nn.Linear(256, 256),
+        ]
+    assert [pays(conv) for conv in yes] == [True] * 2
+    assert not any(pays(layer) for layer in no)
+
+
+def wide() -> UNetModel:
+    """A network that upsamples and has layers wide enough."""
+    model = create_model(**{**TINY, "num_channels": 192, "channel_mult": "1,1", "resblock_updown": True})
+    model.load_state_dict(rule_state_dict(model, 3))
+    return model.eval()
+
+
+def test_a_ready_network_takes_it_on_the_cpu_in_float32():
+    x, t = draw(2, 3, 24, 40), torch.tensor([400, 3])
+    with torch.no_grad():
+        exact = wide()(x, t)
+        execution = Execution(CPU)
+        model = ready(wide(), execution)
+        out = model(x, t)
+    replaced = [module for module in model.modules() if isinstance(module, WinogradConv2d)]
+    assert f"{len(replaced)} Winograd convolutions" in execution.describe(model)
+    assert len(replaced) > 10 and not any(name.endswith("phases") for name, _ in model.named_buffers())
+    assert (out - exact).norm() < 5e-6 * exact.norm()
+
+
+@pytest.mark.parametrize(
+    "execution", [Execution(CPU, "bf16"), Execution(CPU, compile=True), Execution(torch.device("meta"))]
+)
+def test_nothing_else_takes_it(execution: Execution):
+    model = ready(wide(), execution)
+    assert not any(isinstance(module, WinogradConv2d) for module in model.modules())
+    assert "Winograd" not in execution.describe(model)
+
+
+def test_the_compact_prior_is_too_narrow_for_it():
+    """So that its results are what they were, bit for bit."""
+    model = create_model(**TINY)
+    assert use_winograd(model) == 0

@@ -24,7 +24,7 @@ from guided_diffusion.fusion import fuse, step_count
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
 from guided_diffusion.samplers import Step
 from guided_diffusion.tiling import TiledModel
-from guided_diffusion.ycbcr import full_range_luma
+from guided_diffusion.ycbcr import full_range_luma, luma_tensor
 from util.allocator import keep_freed_memory
 from util.checkpoint import obtain
 from util.cli import sample_parser
@@ -126,8 +126,7 @@ def batch_fuser(job: Job) -> FuseBatch:
     mode = job.fusion_config.fit
 
     def to_tensor(images: Iterable[SourceImage]) -> Tensor:
-        planes = np.stack([fit(image.luma, mode) for image in images])
-        return (2 * torch.from_numpy(planes).float() / 255 - 1)[:, None].to(job.device)
+        return luma_tensor(np.stack([fit(image.luma, mode) for image in images]), job.device)
 
     def fuse_batch(pairs: list[Pair], on_step: OnStep) -> np.ndarray:
         def report(step: Step) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # ITU-R BT.601 in studio range, for RGB in [0, 1]: Y spans 16 ... 235, Cb and Cr 16 ... 240.
@@ -36,6 +38,11 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     """The exact inverse of :func:`rgb_to_ycbcr`."""
     planes = [plane - offset for plane, offset in zip(ycbcr.split(1, dim=1), _OFFSET, strict=True)]
     return torch.cat([_weighted(planes, row) for row in _RGB.tolist()], dim=1)
+
+
+def luma_tensor(levels: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:
+    """(B, H, W) luma, 0 ... 255 -> (B, 1, H, W) float32 in [-1, 1], the range of the diffusion, on ``device``."""
+    return (2 * torch.from_numpy(levels).float() / 255 - 1)[:, None].to(device)
 
 
 def full_range_luma(image: Tensor) -> Tensor:

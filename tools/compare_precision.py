@@ -23,6 +23,7 @@ from guided_diffusion.config import DiffusionConfig, FusionConfig
 from guided_diffusion.execution import DTYPES, Execution, Precision
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
+from guided_diffusion.ycbcr import luma_tensor
 from tools.markdown import markdown_rows
 from util.allocator import keep_freed_memory
 from util.arguments import positive
@@ -52,8 +53,7 @@ class Process:
 
 def fuse_pair(model: Model, process: Process, pair: Pair) -> np.ndarray:
     """The fused luma (H, W) uint8 of a pair, cropped to multiples of 32."""
-    planes = np.stack([fit(image.luma, "crop") for image in (pair.ir, pair.vi)])
-    ir, vi = (2 * torch.from_numpy(planes).float() / 255 - 1)[:, None, None].to(process.device)
+    ir, vi = (luma_tensor(fit(image.luma, "crop")[None], process.device) for image in (pair.ir, pair.vi))
     config, sampler = process.fusion_config, process.diffusion_config.sampler
     return round_to_uint8(
         stretch(fuse(model, process.diffusion, sampler, config, ir, vi)[0, 0].cpu().numpy())

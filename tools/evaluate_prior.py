@@ -25,8 +25,8 @@ import torch
 from benchmarks import table as speed
 from benchmarks.step import Case
 from guided_diffusion.config import DiffusionConfig, ModelConfig
+from guided_diffusion.execution import Execution, ready
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.nn import channels_last
 from guided_diffusion.samplers import SamplerName
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
@@ -152,8 +152,7 @@ def prepare(args: argparse.Namespace) -> Job:
     diffusion.check_channels(model.params.out_channels, model.params.in_channels)
     photos = load_photos(args.val, args.crop, args.images) if args.val else []
     crops = [center_crop(photo, args.crop) for photo in photos]
-    model = channels_last(model.to(device))
-    return Job(config, checkpoint, model, info, process, diffusion, crops, device)
+    return Job(config, checkpoint, ready(model, Execution(device)), info, process, diffusion, crops, device)
 
 
 def cost_of(config: ModelConfig, file_bytes: int) -> dict[str, Any]:

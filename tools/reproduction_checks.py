@@ -13,6 +13,7 @@ from torch import Tensor
 from guided_diffusion import em
 from guided_diffusion.config import EMConfig
 from guided_diffusion.fusion import Rectifier
+from guided_diffusion.ycbcr import luma_tensor
 from tools.markdown import markdown_rows
 from tools.reproduction_grid import ALONE, Grid, Run
 from util.evaluate_cli import PAPER_METRICS
@@ -267,7 +268,7 @@ def em_alone(
     ``noise``: deviation, in grey levels, of Gaussian noise added to the start. ``as_printed``: Eq. (16) as it
     stands in the paper.
     """
-    a, b = (torch.from_numpy(image.astype(np.float32) / 127.5 - 1)[None, None] for image in (ir, vi))
+    a, b = (luma_tensor(image[None]) for image in (ir, vi))
     generator = torch.Generator().manual_seed(3407)
     f = (a + b) / 2 + torch.randn(a.shape, generator=generator) * (noise / 127.5)
     rectifier = Rectifier(config, a, b)

@@ -95,7 +95,7 @@ class ResBlock(nn.Module):
         self.scale_shift = params.use_scale_shift_norm
         emb_channels = embedding_channels(params)
         self.in_layers = nn.Sequential(
-            GroupNorm32(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+            GroupNorm32(channels), nn.SiLU(inplace=True), nn.Conv2d(channels, out_channels, 3, padding=1)
         )
         self.phases: Tensor | None
         self.register_buffer("phases", None, persistent=False)
@@ -109,7 +109,7 @@ class ResBlock(nn.Module):
         )
         self.out_layers = nn.Sequential(
             GroupNorm32(out_channels),
-            nn.SiLU(),
+            nn.SiLU(inplace=True),
             nn.Dropout(p=params.dropout),
             zero_module(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
         )
@@ -136,7 +136,7 @@ class ResBlock(nn.Module):
         norm, *rest = self.out_layers
         if self.scale_shift:
             scale, shift = emb_out.chunk(2, dim=1)
-            h = norm(h) * (1 + scale) + shift
+            h = norm(h).mul_(1 + scale).add_(shift)  # in place: these layers wait for memory
         else:
             h = norm(h + emb_out)
         for layer in rest:
@@ -213,7 +213,7 @@ class UNetModel(nn.Module):
         self.output_blocks = _output_blocks(params, widths, skips)
         self.out = nn.Sequential(
             GroupNorm32(widths[0]),
-            nn.SiLU(),
+            nn.SiLU(inplace=True),
             zero_module(nn.Conv2d(widths[0], params.out_channels, 3, padding=1)),
         )
 

@@ -208,6 +208,29 @@ def test_the_tool_writes_all_that_is_asked_for(
     assert psnr_cell in text and psnr_cell in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "flags, text",
+    [
+        (["--dynamic_threshold"], "ddpm, 2 steps, dynamic threshold, seeds 5 to 5"),
+        (["--no-dynamic_threshold"], "ddpm, 2 steps, seeds 5 to 5"),
+    ],
+)
+def test_how_samples_are_drawn(tmp_path: Path, tiny_prior: PriorFiles, flags: list[str], text: str):
+    """The flags go before the configuration of the process, and the picture says which it was."""
+    process = tmp_path / "process.yaml"
+    dynamic = str("--no-dynamic_threshold" in flags).lower()  # the opposite of what the flag asks for
+    process.write_text(
+        f"{Path('configs/diffusion_config.yaml').read_text()}\n".replace(
+            "dynamic_threshold: false", f"dynamic_threshold: {dynamic}"
+        )
+    )
+    line = ["--model_config", str(tiny_prior.config), "--diffusion_config", str(process), "--seed", "5"]
+    line += ["--samples", str(tmp_path), "--sizes", "16x16", "--sample_count", "1", "--sample_steps", "2"]
+    assert evaluate_prior.main([*line, "--sampler", "ddpm", *flags]) == 0
+    with Image.open(tmp_path / "samples_16x16.png") as image:
+        assert image.text["ddfm"] == text  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_times_beside_the_official_architecture(
     tmp_path: Path, tiny_prior: PriorFiles, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ):

@@ -96,6 +96,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--sample_count", type=int, default=4, help="images of each size (default %(default)s)")
     add("--sample_steps", type=int, default=100, help="steps of the sampler (default %(default)s)")
     add("--sampler", choices=get_args(SamplerName), help="(default: that of the diffusion configuration)")
+    add(
+        "--dynamic_threshold",
+        action=argparse.BooleanOptionalAction,
+        help="scale what leaves the range back into it instead of clamping (default: as there)",
+    )
     add = parser.add_argument_group("reports").add_argument
     add("--log", type=Path, nargs="+", help="log.jsonl of the training's stages in order; needs --plots")
     add("--plots", type=Path, metavar="DIR", help="write curves there: loss_by_timestep.png, training.png")
@@ -115,7 +120,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """An evaluation whose every setting has been checked. ``crops``: (crop, crop, 3) uint8 each."""
+    """An evaluation whose every setting has been checked. ``process``: of samples; ``crops``: (crop, crop, 3)."""
 
     config: ModelConfig
     checkpoint: Path
@@ -131,9 +136,14 @@ def prepare(args: argparse.Namespace) -> Job:
     """Everything that can be wrong before the work. Raises ValueError."""
     config = read_config(ModelConfig, Path(args.model_config))
     process = read_config(DiffusionConfig, Path(args.diffusion_config))
-    if args.sampler:
-        process = dataclasses.replace(process, sampler=args.sampler)
     diffusion = GaussianDiffusion.from_config(dataclasses.replace(process, timestep_respacing=""))
+    process = dataclasses.replace(
+        process,
+        sampler=args.sampler or process.sampler,
+        dynamic_threshold=process.dynamic_threshold
+        if args.dynamic_threshold is None
+        else args.dynamic_threshold,
+    )
     if args.sample_steps > diffusion.num_timesteps:
         raise ValueError(f"--sample_steps {args.sample_steps} is more than {diffusion.num_timesteps}")
     if "cbm3d" in args.denoisers and importlib.util.find_spec("bm3d") is None:

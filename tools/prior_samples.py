@@ -76,6 +76,7 @@ def write_grids(
         seeds = range(seed, seed + count)
         images = draw_samples(model, diffusion, config.sampler, (height, width), seeds, device)
         paths.append(folder / f"samples_{width}x{height}.png")
-        text = f"{config.sampler}, {steps} steps, seeds {seeds[0]} to {seeds[-1]}"
+        threshold = ", dynamic threshold" * config.dynamic_threshold
+        text = f"{config.sampler}, {steps} steps{threshold}, seeds {seeds[0]} to {seeds[-1]}"
         write_png(paths[-1], grid(images), {"ddfm": text})
     return paths

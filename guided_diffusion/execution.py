@@ -37,16 +37,20 @@ log = logging.getLogger("ddfm")
 
 @dataclass(frozen=True)
 class Execution:
-    """What a run asks of its network: where, with which numbers, and whether through ``torch.compile``."""
+    """What a run asks of its network: where, with which numbers, and whether through ``torch.compile``.
+
+    ``roomy``: there is memory to spend on speed.
+    """
 
     device: torch.device
     precision: Precision = "fp32"
     compile: bool = False
+    roomy: bool = True
 
     @property
     def winograd(self) -> bool:
         """Whether wide convolutions take fewer products: float32 on a CPU; all strips would be nodes of a graph."""
-        return self.device.type == "cpu" and self.precision == "fp32" and not self.compile
+        return self.device.type == "cpu" and self.precision == "fp32" and self.roomy and not self.compile
 
     def describe(self, model: UNetModel) -> str:
         """What was chosen for ``model``, which is :func:`ready`, for the log."""

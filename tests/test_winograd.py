@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from guided_diffusion import winograd
+from guided_diffusion.config import ModelConfig
 from guided_diffusion.execution import Execution, ready
 from guided_diffusion.script_util import create_model
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.winograd import POINTS, WinogradConv2d, pays, transforms, use_winograd
-from tests.conftest import TINY
+from tests.conftest import TINY, write_prior
 from tools.rule_weights import rule_state_dict
+from util.prior import load_model, read_config
 
 CPU = torch.device("cpu")
 
@@ -98,9 +102,12 @@ def test_for_which_layers_it_pays():
     assert not any(pays(layer) for layer in no)
 
 
+WIDE = {**TINY, "num_channels": 192, "channel_mult": "1,1", "resblock_updown": True}
+
+
 def wide() -> UNetModel:
     """A network that upsamples and has layers wide enough."""
-    model = create_model(**{**TINY, "num_channels": 192, "channel_mult": "1,1", "resblock_updown": True})
+    model = create_model(**WIDE)
     model.load_state_dict(rule_state_dict(model, 3))
     return model.eval()
 
@@ -131,3 +138,17 @@ def test_the_compact_prior_is_too_narrow_for_it():
     """So that its results are what they were, bit for bit."""
     model = create_model(**TINY)
     assert use_winograd(model) == 0
+
+
+def test_a_prior_for_which_there_is_just_enough_memory_is_not_made_larger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    files = write_prior(tmp_path, WIDE, 3)
+    config = read_config(ModelConfig, files.config)
+    need = 3 * 4 * sum(p.numel() for p in wide().parameters())
+    for available, used, said in ((need, True, 0), (need - 1, False, 1), (None, True, 1)):
+        monkeypatch.setattr("util.prior.available_bytes", lambda available=available: available)
+        with caplog.at_level(logging.INFO, "ddfm"):
+            model, _ = load_model(files.config, config, tmp_path, Execution(CPU))
+        assert any(isinstance(module, WinogradConv2d) for module in model.modules()) == used
+        assert sum("GiB of memory are free" in record.message for record in caplog.records) == said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import TypeVar
@@ -12,9 +13,13 @@ from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from util.checkpoint import PriorInfo, load_prior, locate, obtain
 from util.config_io import read_yaml
+from util.memory import available_bytes
 
 OFFICIAL_CONFIG = "configs/model_config_imagenet.yaml"
 COMPACT_CONFIG = "configs/model_config_compact.yaml"
+
+ROOM = 3
+"""Times its float32 weights, free before loading, for which a prior may take more memory to be faster."""
 
 T = TypeVar("T")
 
@@ -52,7 +57,14 @@ def load_model(
     Raises CheckpointError, DownloadError.
     """
     model = empty_model(config)
+    size = 4 * sum(weights.numel() for weights in model.parameters())
+    available = available_bytes()
     info = load_prior(model, obtain(config.model_path, root), str(path))
+    if execution.winograd and available is not None and available < ROOM * size:
+        log.info(
+            f"{available / 2**30:.1f} GiB of memory are free: running the prior in the least that it needs"
+        )
+        execution = dataclasses.replace(execution, roomy=False)
     return ready(model, execution), info
 
 

@@ -57,6 +57,33 @@ def limit_batches(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) 
     return tried
 
 
+def test_auto_does_not_count_what_only_the_first_step_takes(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    """Compiling for a larger batch takes minutes; what counts is that its steps take no longer than one pair's."""
+    for stem in "abcdefghi":
+        make_pair(tmp_path / "input", stem)
+    clock, tried = [0.0], []
+    fuse: Callable[..., Any] = sample.fuse
+
+    def slow_start(*args: Any) -> Any:
+        on_step, count = args[6], len(args[4])
+        tried.append(count)
+
+        def timed(step: Any) -> None:
+            clock[0] += 100.0 * count if step.index == 1 else 1.0
+            on_step(step)
+
+        return fuse(*args[:6], timed, *args[7:])
+
+    monkeypatch.setattr(sample, "fuse", slow_start)
+    monkeypatch.setattr(runner.time, "monotonic", lambda: clock[0])
+    assert run("--batch_size", "auto") == 0
+    assert tried == [1, 2, 4, 2]
+    seconds = [p["seconds"] for p in json.loads((tmp_path / "output/run.json").read_text())["pairs"]]
+    assert seconds[:3] == [101.0, 100.5, 100.5]  # as long as it took
+
+
 OUT_OF_MEMORY = [
     torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),

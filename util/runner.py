@@ -78,6 +78,7 @@ class Runner:
         self.sizes = BatchSizes(options.batch_size, self.plan.fits)
         disable = True if options.quiet else None
         self.bar = tqdm(total=0, unit="step", disable=disable, smoothing=0.05)
+        self.first_step_done: float | None = None  # of the batch, time.monotonic()
 
     def run(self, pairs: list[PairFiles], problems: list[Problem]) -> None:
         """Take every pair to its end; what stops the run early is noted in the record."""
@@ -160,12 +161,13 @@ class Runner:
         self.bar.refresh()
 
     def _attempt(self, pairs: list[Pair]) -> float | None:
-        """Fuse a batch and write its results; the seconds it took (0: it failed), or None when memory ran out.
+        """Fuse a batch and write its results; the seconds it takes (0: it failed), or None when memory ran out.
 
         If it fails otherwise, each of its pairs is tried alone, so that one bad pair costs only itself.
         """
         self.bar.set_description(", ".join(pair.stem for pair in pairs)[:40])
         before, started = self.bar.n, time.monotonic()
+        self.first_step_done = None
         try:
             lumas = self._fuse(pairs)
         except Exception as error:
@@ -176,12 +178,12 @@ class Runner:
             if len(pairs) == 1 and not expected:
                 log.error("this should not happen", exc_info=True)
         else:
-            seconds = time.monotonic() - started
+            ended = time.monotonic()
             for pair, luma in zip(pairs, lumas, strict=True):
-                self._write(pair, luma, seconds / len(pairs))
+                self._write(pair, luma, (ended - started) / len(pairs))
             height, width = self._size(pairs[0])
             self.plan.learn(len(pairs) * height * width)
-            return seconds
+            return self._seconds_without_start(started, ended)
         # The error is gone now, and with it the frames that held the tensors of the batch.
         if short_of_memory:
             free_memory()
@@ -190,6 +192,13 @@ class Runner:
         elif not short_of_memory:
             self._one_by_one(pairs, reason)
         return None if short_of_memory else 0.0
+
+    def _seconds_without_start(self, started: float, ended: float) -> float:
+        """What a batch takes when its first step, which compiles and takes memory, is like the others."""
+        others = self.options.steps - 1
+        if self.first_step_done is None or not others:
+            return ended - started
+        return (ended - self.first_step_done) * (1 + 1 / others)
 
     def _one_by_one(self, pairs: list[Pair], reason: str) -> None:
         log.warning(f"a batch of {len(pairs)} failed ({reason}), trying its pairs one by one")
@@ -207,6 +216,7 @@ class Runner:
 
         def on_step(index: int, lumas: Callable[[], np.ndarray]) -> None:
             self.bar.update(len(pairs))
+            self.first_step_done = self.first_step_done or time.monotonic()
             if self.inbox is not None:
                 self._hear(self.inbox.news())
             if self.options.record_steps:

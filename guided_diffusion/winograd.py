@@ -23,7 +23,7 @@ OUTPUTS = 4
 """Of a tile, each way."""
 
 MIN_CHANNELS = 192
-"""In and out, from which on it pays at every size of image: 1.5 times as fast, and 2.5 with 512."""
+"""In and out, from which on it pays at every size of image; the more, the better."""
 
 MAX_KERNELS = 2**20
 """Pairs of channels from which on it is not worth the memory: transformed kernels take four times the room."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from guided_diffusion import winograd
 from guided_diffusion.config import ModelConfig
 from guided_diffusion.execution import Execution, ready
-from guided_diffusion.script_util import create_model
+from guided_diffusion.script_util import create_model, empty_model
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.winograd import POINTS, WinogradConv2d, pays, transforms, use_winograd
 from tests.conftest import TINY, write_prior
@@ -136,8 +136,10 @@ def test_nothing_else_takes_it(execution: Execution):
 
 def test_the_compact_prior_is_too_narrow_for_it():
     """So that its results are what they were, bit for bit."""
-    model = create_model(**TINY)
+    model = empty_model(read_config(ModelConfig, Path("configs/model_config_compact.yaml")))
     assert use_winograd(model) == 0
+    official = empty_model(read_config(ModelConfig, Path("configs/model_config_imagenet.yaml")))
+    assert sum(pays(module) for module in official.modules()) == 55
 
 
 def test_a_prior_for_which_there_is_just_enough_memory_is_not_made_larger(

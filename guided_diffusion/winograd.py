@@ -76,7 +76,6 @@ class WinogradConv2d(nn.Module):
         super().__init__()
         output, kernel, input_ = (torch.kron(m, m) for m in transforms(OUTPUTS, POINTS))  # of both directions
         weight = conv.weight.detach()
-        self.channels = weight.shape[0]
         self.kernels: Tensor
         self.bias: Tensor
         self.to_products: Tensor
@@ -95,13 +94,13 @@ class WinogradConv2d(nn.Module):
         down, across = -(-height // OUTPUTS), -(-width // OUTPUTS)  # tiles
         margins = (0, 0, 1, across * OUTPUTS - width + 1, 1, down * OUTPUTS - height + 1)
         padded = F.pad(x.permute(0, 2, 3, 1), margins).contiguous()  # (B, H', W', C)
-        out = x.new_empty((batch, down, OUTPUTS, across, OUTPUTS, self.channels))
+        out = x.new_empty((batch, down, OUTPUTS, across, OUTPUTS, len(self.bias)))
         images, rows = max(1, TILES // (down * across)), max(1, TILES // across)
         for first in range(0, batch, images):
             for row in range(0, down, rows):
                 some = padded[first : first + images, row * OUTPUTS :]
                 self._strip(some, out[first : first + images, row : row + rows])
-        whole = out.view(batch, down * OUTPUTS, across * OUTPUTS, self.channels)
+        whole = out.view(batch, down * OUTPUTS, across * OUTPUTS, len(self.bias))
         return whole[:, :height, :width].contiguous().permute(0, 3, 1, 2)
 
     def _strip(self, x: Tensor, out: Tensor) -> None:

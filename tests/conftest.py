@@ -15,6 +15,7 @@ from hypothesis import settings
 from PIL import Image
 
 from guided_diffusion.script_util import create_model
+from guided_diffusion.unet import UNetModel
 from tools.rule_weights import rule_state_dict
 
 settings.register_profile("any machine", deadline=None)  # slow ones fail no test
@@ -39,11 +40,17 @@ class PriorFiles:
     keys: dict[str, Any]
 
 
+def rule_model(keys: dict[str, Any], seed: int = 0) -> UNetModel:
+    """The network of a model configuration with rule-made weights."""
+    model = create_model(**keys).eval()
+    model.load_state_dict(rule_state_dict(model, seed))
+    return model
+
+
 def write_prior(folder: Path, keys: dict[str, Any], seed: int) -> PriorFiles:
     """A model configuration and a checkpoint with rule-made weights, as a user would have them."""
-    model = create_model(**keys)
     checkpoint = folder / "prior.pt"
-    torch.save(rule_state_dict(model, seed), checkpoint)
+    torch.save(rule_model(keys, seed).state_dict(), checkpoint)
     config = folder / "model_config.yaml"
     config.write_text(yaml.safe_dump({**keys, "model_path": str(checkpoint)}))
     return PriorFiles(config, checkpoint, keys)

@@ -27,6 +27,7 @@ from tools.prior_cost import gflop, parameters
 from tools.prior_curves import read_log
 from tools.prior_samples import draw_samples, grid
 from tools.validation import SIGMAS, sigma_timestep
+from util.config_io import write_variant
 
 CPU = torch.device("cpu")
 
@@ -217,13 +218,9 @@ def test_the_tool_writes_all_that_is_asked_for(
 )
 def test_how_samples_are_drawn(tmp_path: Path, tiny_prior: PriorFiles, flags: list[str], text: str):
     """The flags go before the configuration of the process, and the picture says which it was."""
-    process = tmp_path / "process.yaml"
-    dynamic = str("--no-dynamic_threshold" in flags).lower()  # the opposite of what the flag asks for
-    process.write_text(
-        f"{Path('configs/diffusion_config.yaml').read_text()}\n".replace(
-            "dynamic_threshold: false", f"dynamic_threshold: {dynamic}"
-        )
-    )
+    opposite = "--no-dynamic_threshold" in flags
+    shipped, process = Path("configs/diffusion_config.yaml"), tmp_path / "process.yaml"
+    write_variant(shipped, process, dynamic_threshold=opposite)
     line = ["--model_config", str(tiny_prior.config), "--diffusion_config", str(process), "--seed", "5"]
     line += ["--samples", str(tmp_path), "--sizes", "16x16", "--sample_count", "1", "--sample_steps", "2"]
     assert evaluate_prior.main([*line, "--sampler", "ddpm", *flags]) == 0

@@ -13,10 +13,8 @@ from torch import Tensor
 from guided_diffusion.config import DiffusionConfig, EMConfig, FusionConfig, from_mapping
 from guided_diffusion.fusion import Rectifier, em_alone_steps, fuse, fusion_steps, step_count
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.script_util import create_model
 from guided_diffusion.ycbcr import full_range_luma, rgb_to_ycbcr, ycbcr_to_rgb
-from tests.conftest import TINY, golden
-from tools.rule_weights import rule_state_dict
+from tests.conftest import TINY, golden, rule_model
 
 PAPER = EMConfig(variant="paper", rho=0.1)
 
@@ -27,9 +25,7 @@ def diffusion_of(**keys: Any) -> GaussianDiffusion:
 
 @pytest.fixture(scope="module")
 def tiny():
-    model = create_model(**TINY).eval().requires_grad_(False)
-    model.load_state_dict(rule_state_dict(model, 7))
-    return model
+    return rule_model(TINY, 7).requires_grad_(False)
 
 
 def sources(count: int, height: int = 32, width: int = 48) -> tuple[Tensor, Tensor]:
@@ -56,8 +52,7 @@ def test_full_range_luma_of_grey_is_grey():
 def test_golden_trajectory(trajectory: dict[str, np.ndarray]):
     """Ten whole steps of the released implementation: noise, network, EM, colour planes, DDIM."""
     config = from_mapping(DiffusionConfig, json.loads(str(trajectory["diffusion"])), "golden")
-    model = create_model(**json.loads(str(trajectory["config"]))).eval()
-    model.load_state_dict(rule_state_dict(model, int(trajectory["weight_seed"])))
+    model = rule_model(json.loads(str(trajectory["config"])), int(trajectory["weight_seed"]))
 
     def luma(name: str) -> Tensor:
         return (2 * torch.from_numpy(trajectory[name][:64, :96]).float() / 255 - 1)[None, None]
@@ -168,8 +163,7 @@ def test_steps_are_reported_in_order(tiny: Any):
 def test_on_cuda(tiny: Any):
     """Runs on the tensors' device; noise differs from the CPU's, so only the form of the result is checked."""
     ir, vi = (side.cuda() for side in sources(2))
-    model = create_model(**TINY).eval().requires_grad_(False)
-    model.load_state_dict(rule_state_dict(model, 7))
+    model = rule_model(TINY, 7).requires_grad_(False)
     fused = fuse(model.cuda(), diffusion_of(timestep_respacing=3), "ddim", FusionConfig(), ir, vi)
     assert fused.is_cuda and fused.shape == ir.shape
 

@@ -11,9 +11,7 @@ from guided_diffusion.config import DiffusionConfig, FusionConfig
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.noise import PairNoise
-from guided_diffusion.script_util import create_model
-from tests.conftest import TINY
-from tools.rule_weights import rule_state_dict
+from tests.conftest import TINY, rule_model
 
 CPU = torch.device("cpu")
 
@@ -49,8 +47,7 @@ def _scene(height: int, width: int, seed: int) -> Tensor:
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
 def test_padding_changes_little_away_from_the_border(sampler: str):
     """The network couples distant pixels by its norms alone; with noise of its own the padded run is elsewhere."""
-    model = create_model(**TINY).eval().requires_grad_(False)
-    model.load_state_dict(rule_state_dict(model, 7))
+    model = rule_model(TINY, 7).requires_grad_(False)
     diffusion = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=4))
     ir, vi = _scene(96, 96, 1), _scene(96, 96, 2)
 

@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guided_diffusion.nn import channels_last
-from guided_diffusion.script_util import create_model
 from guided_diffusion.subpixel import fold_upsampling, upsample_conv
-from tests.conftest import TINY
-from tools.rule_weights import rule_state_dict
+from tests.conftest import TINY, rule_model
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
@@ -32,8 +30,7 @@ def test_equals_upsampling_then_convolution(height: int, width: int, channels: i
 def test_a_folded_network_says_the_same(updown: bool):
     """float32 sums in another order; the state dict stays that of the checkpoint."""
     keys = {**TINY, "channel_mult": "1,1,2", "resblock_updown": updown}
-    model = create_model(**keys).eval().requires_grad_(False)
-    model.load_state_dict(rule_state_dict(model, 3))
+    model = rule_model(keys, 3).requires_grad_(False)
     x, t = torch.randn((2, 3, 32, 48), generator=torch.Generator().manual_seed(1)), torch.tensor([10, 700])
     expected, names = model(x, t), list(model.state_dict())
     model.fold_upsampling()

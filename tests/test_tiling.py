@@ -11,10 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from guided_diffusion.script_util import create_model
 from guided_diffusion.tiling import GRID, TiledModel, tile_starts, tile_window
-from tests.conftest import TINY
-from tools.rule_weights import rule_state_dict
+from tests.conftest import TINY, rule_model
 
 grid = st.integers(1, 40).map(lambda n: n * GRID)
 
@@ -88,8 +86,7 @@ def test_small_images_go_through_whole():
 
 def test_no_seam_with_a_real_network():
     """The step across an edge of a tile is no larger than between any other neighbours."""
-    model = create_model(**TINY).eval().requires_grad_(False)
-    model.load_state_dict(rule_state_dict(model, 7))
+    model = rule_model(TINY, 7).requires_grad_(False)
     x = F.interpolate(normal(1, 3, 8, 16), size=(64, 160), mode="bicubic")
     t = torch.tensor([300])
     difference = TiledModel(model, 64, 32)(x, t) - model(x, t)

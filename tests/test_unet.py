@@ -16,17 +16,10 @@ from guided_diffusion.nn import channels_last
 from guided_diffusion.script_util import create_model
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.winograd import WinogradConv2d
-from tests.conftest import GOLDEN, TINY, golden
-from tools.rule_weights import rule_state_dict
+from tests.conftest import GOLDEN, TINY, golden, rule_model
 from util.config_io import read_yaml
 
 IMAGENET = "configs/model_config_imagenet.yaml"
-
-
-def build(keys: dict[str, Any], seed: int = 0):
-    model = create_model(**keys).eval()
-    model.load_state_dict(rule_state_dict(model, seed))
-    return model
 
 
 def as_sampled(model: UNetModel) -> UNetModel:
@@ -48,7 +41,7 @@ def with_winograd(model: UNetModel) -> UNetModel:
 def test_outputs_of_the_published_implementation(name: str, layout: Callable[[UNetModel], UNetModel]):
     """1e-5 relative L2: float32 sums in another order. a and b between them use every architecture option."""
     arrays = golden(f"{name}.npz")
-    model = build(json.loads(str(arrays["config"])), int(arrays["weight_seed"]))
+    model = rule_model(json.loads(str(arrays["config"])), int(arrays["weight_seed"]))
     assert sum(p.numel() for p in model.parameters()) == int(arrays["n_params"])
     model = layout(model)
     x, t = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["t"])
@@ -71,7 +64,7 @@ def test_state_dict_of_the_official_checkpoint():
 
 
 def test_images_of_a_batch_do_not_mix():
-    model = build({**TINY, "attention_resolutions": "32"})
+    model = rule_model({**TINY, "attention_resolutions": "32"})
     x, t = torch.randn(3, 3, 32, 48), torch.tensor([0, 500, 999])
     with torch.no_grad():
         together = model(x, t)
@@ -82,7 +75,7 @@ def test_images_of_a_batch_do_not_mix():
 def test_attention_orders_differ_only_in_the_layout_of_qkv():
     """Permuting the rows of qkv from (head, q/k/v) to (q/k/v, head) turns one order into the other."""
     keys = {**TINY, "num_head_channels": 8}
-    legacy, new = build(keys), build({**keys, "use_new_attention_order": True})
+    legacy, new = rule_model(keys), rule_model({**keys, "use_new_attention_order": True})
     rows = torch.arange(96).reshape(4, 3, 8).transpose(0, 1).reshape(-1)
     state = legacy.state_dict()
     for key in ("middle_block.1.qkv.weight", "middle_block.1.qkv.bias"):
@@ -94,7 +87,7 @@ def test_attention_orders_differ_only_in_the_layout_of_qkv():
 
 
 def test_class_conditioning_wants_labels_and_uses_them():
-    model = build({**TINY, "class_cond": True})
+    model = rule_model({**TINY, "class_cond": True})
     x, t = torch.randn(1, 3, 16, 16), torch.tensor([3])
     with torch.no_grad():
         one, two = (model(x, t, torch.tensor([label])) for label in (1, 2))
@@ -102,13 +95,13 @@ def test_class_conditioning_wants_labels_and_uses_them():
     with pytest.raises(ValueError, match="takes class labels"):
         model(x, t)
     with pytest.raises(ValueError, match="takes no class labels"):
-        build(TINY)(x, t, torch.tensor([1]))
+        rule_model(TINY)(x, t, torch.tensor([1]))
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 3e-2), (torch.float16, 4e-3)])
 def test_half_precision_stays_near_float32(dtype: torch.dtype, tolerance: float):
     """A few times the type's rounding (2^-8, 2^-11), accumulated over some ten layers."""
-    model, half = build(TINY), build(TINY)
+    model, half = rule_model(TINY), rule_model(TINY)
     half.convert_body(dtype)
     x, t = torch.randn(1, 3, 16, 16), torch.tensor([3])
     with torch.no_grad():
@@ -127,7 +120,7 @@ def test_use_fp16_key_converts_the_body():
 
 def test_attention_over_many_positions_needs_no_square_of_them():
     """128 x 128 positions: their square would take 1 GiB of float32, what is needed is a few tens of MiB."""
-    model = build({**TINY, "channel_mult": "1"})
+    model = rule_model({**TINY, "channel_mult": "1"})
     x, t = torch.randn(1, 3, 128, 128), torch.tensor([3])
     with torch.no_grad(), torch.profiler.profile(profile_memory=True) as profile:
         model(x, t)
@@ -139,7 +132,7 @@ def test_gradients_with_checkpointing_equal_those_without():
     keys = {**TINY, "attention_resolutions": "32"}
     grads = []
     for use_checkpoint in (False, True):
-        model = build({**keys, "use_checkpoint": use_checkpoint})
+        model = rule_model({**keys, "use_checkpoint": use_checkpoint})
         model(torch.ones(1, 3, 16, 16), torch.tensor([3])).square().sum().backward()
         grads.append([p.grad for p in model.parameters()])
     for plain, checkpointed in zip(*grads, strict=True):
@@ -148,7 +141,7 @@ def test_gradients_with_checkpointing_equal_those_without():
 
 def test_size_that_does_not_fit_names_the_multiple():
     with pytest.raises(ValueError, match="multiples of 2"):
-        build(TINY)(torch.randn(1, 3, 16, 17), torch.tensor([3]))
+        rule_model(TINY)(torch.randn(1, 3, 16, 17), torch.tensor([3]))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from guided_diffusion import winograd
 from guided_diffusion.config import ModelConfig
 from guided_diffusion.execution import Execution, ready
-from guided_diffusion.script_util import create_model, empty_model
+from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.winograd import POINTS, WinogradConv2d, pays, transforms, use_winograd
-from tests.conftest import TINY, write_prior
-from tools.rule_weights import rule_state_dict
+from tests.conftest import TINY, rule_model, write_prior
 from util.prior import load_model, read_config
 
 CPU = torch.device("cpu")
@@ -107,9 +106,7 @@ WIDE = {**TINY, "num_channels": 192, "channel_mult": "1,1", "resblock_updown": T
 
 def wide() -> UNetModel:
     """A network that upsamples and has layers wide enough."""
-    model = create_model(**WIDE)
-    model.load_state_dict(rule_state_dict(model, 3))
-    return model.eval()
+    return rule_model(WIDE, 3)
 
 
 def test_a_ready_network_takes_it_on_the_cpu_in_float32():

@@ -25,7 +25,7 @@ import torch
 from benchmarks import table as speed
 from benchmarks.step import Case
 from guided_diffusion.config import DiffusionConfig, ModelConfig
-from guided_diffusion.execution import Execution, ready
+from guided_diffusion.execution import Execution
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.samplers import SamplerName
 from guided_diffusion.script_util import empty_model
@@ -39,10 +39,10 @@ from tools.prior_report import cost_table, denoising_table, loss_table
 from tools.prior_samples import write_grids
 from tools.validation import SIGMAS
 from util.allocator import keep_freed_memory
-from util.checkpoint import OFFICIAL, PriorInfo, load_prior, obtain
+from util.checkpoint import OFFICIAL, PriorInfo, obtain
 from util.device import choose_device, device_label
 from util.files import write_atomically
-from util.prior import read_config
+from util.prior import load_ready, read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL_CONFIG = str(ROOT / "configs/model_config_imagenet.yaml")
@@ -137,12 +137,9 @@ def prepare(args: argparse.Namespace) -> Job:
     config = read_config(ModelConfig, Path(args.model_config))
     process = read_config(DiffusionConfig, Path(args.diffusion_config))
     diffusion = GaussianDiffusion.from_config(dataclasses.replace(process, timestep_respacing=""))
+    asked = {name: getattr(args, name) for name in ("sampler", "dynamic_threshold")}
     process = dataclasses.replace(
-        process,
-        sampler=args.sampler or process.sampler,
-        dynamic_threshold=process.dynamic_threshold
-        if args.dynamic_threshold is None
-        else args.dynamic_threshold,
+        process, **{name: value for name, value in asked.items() if value is not None}
     )
     if args.sample_steps > diffusion.num_timesteps:
         raise ValueError(f"--sample_steps {args.sample_steps} is more than {diffusion.num_timesteps}")
@@ -158,11 +155,11 @@ def prepare(args: argparse.Namespace) -> Job:
         if height % multiple or width % multiple:
             raise ValueError(f"{width}x{height}: this prior takes multiples of {multiple}")
     checkpoint = args.model_path or obtain(config.model_path, ROOT)
-    info = load_prior(model, checkpoint, args.model_config)
+    info = load_ready(model, checkpoint, args.model_config, Execution(device))
     diffusion.check_channels(model.params.out_channels, model.params.in_channels)
     photos = load_photos(args.val, args.crop, args.images) if args.val else []
     crops = [center_crop(photo, args.crop) for photo in photos]
-    return Job(config, checkpoint, ready(model, Execution(device)), info, process, diffusion, crops, device)
+    return Job(config, checkpoint, model, info, process, diffusion, crops, device)
 
 
 def cost_of(config: ModelConfig, file_bytes: int) -> dict[str, Any]:

@@ -57,15 +57,25 @@ def load_model(
     Raises CheckpointError, DownloadError.
     """
     model = empty_model(config)
+    info = load_ready(model, obtain(config.model_path, root), str(path), execution)
+    return model, info
+
+
+def load_ready(model: UNetModel, checkpoint: Path, config_name: str, execution: Execution) -> PriorInfo:
+    """Fill ``model``, which is empty, with the weights of a file and make it ready for ``execution``, in place.
+
+    ``config_name``: where the model was described. Raises CheckpointError.
+    """
     size = 4 * sum(weights.numel() for weights in model.parameters())
-    available = available_bytes()
-    info = load_prior(model, obtain(config.model_path, root), str(path))
+    available = available_bytes()  # before the weights take their part
+    info = load_prior(model, checkpoint, config_name)
     if execution.winograd and available is not None and available < ROOM * size:
         log.info(
             f"{available / 2**30:.1f} GiB of memory are free: running the prior in the least that it needs"
         )
         execution = dataclasses.replace(execution, roomy=False)
-    return ready(model, execution), info
+    ready(model, execution)
+    return info
 
 
 def describe_prior(info: PriorInfo, config_path: Path) -> None:

@@ -78,7 +78,6 @@ class Runner:
         self.sizes = BatchSizes(options.batch_size, self.plan.fits)
         disable = True if options.quiet else None
         self.bar = tqdm(total=0, unit="step", disable=disable, smoothing=0.05)
-        self.first_step_done: float | None = None  # of the batch, time.monotonic()
 
     def run(self, pairs: list[PairFiles], problems: list[Problem]) -> None:
         """Take every pair to its end; what stops the run early is noted in the record."""
@@ -167,9 +166,8 @@ class Runner:
         """
         self.bar.set_description(", ".join(pair.stem for pair in pairs)[:40])
         before, started = self.bar.n, time.monotonic()
-        self.first_step_done = None
         try:
-            lumas = self._fuse(pairs)
+            lumas, steps_done = self._fuse(pairs)
         except Exception as error:
             self.bar.n = before
             _stop_if_full(error)
@@ -183,7 +181,7 @@ class Runner:
                 self._write(pair, luma, (ended - started) / len(pairs))
             height, width = self._size(pairs[0])
             self.plan.learn(len(pairs) * height * width)
-            return self._seconds_without_start(started, ended)
+            return _seconds_without_start(started, steps_done, ended)
         # The error is gone now, and with it the frames that held the tensors of the batch.
         if short_of_memory:
             free_memory()
@@ -193,13 +191,6 @@ class Runner:
             self._one_by_one(pairs, reason)
         return None if short_of_memory else 0.0
 
-    def _seconds_without_start(self, started: float, ended: float) -> float:
-        """What a batch takes when its first step, which compiles and takes memory, is like the others."""
-        others = self.options.steps - 1
-        if self.first_step_done is None or not others:
-            return ended - started
-        return (ended - self.first_step_done) * (1 + 1 / others)
-
     def _one_by_one(self, pairs: list[Pair], reason: str) -> None:
         log.warning(f"a batch of {len(pairs)} failed ({reason}), trying its pairs one by one")
         failed = len(self.record.of("failed"))
@@ -208,22 +199,23 @@ class Runner:
         if len(self.record.of("failed")) == failed:  # it was the batch, not one of its pairs
             self.sizes.ran_out(self._size(pairs[0]), len(pairs), "they failed in batches of")
 
-    def _fuse(self, pairs: list[Pair]) -> np.ndarray:
-        """Fused lumas (B, H, W) of a batch."""
+    def _fuse(self, pairs: list[Pair]) -> tuple[np.ndarray, list[float]]:
+        """Fused lumas (B, H, W) of a batch, and when each step was done (time.monotonic)."""
+        steps_done: list[float] = []
         if self.options.record_steps:
             for pair in pairs:
                 self.writer.start_progress(pair)
 
         def on_step(index: int, lumas: Callable[[], np.ndarray]) -> None:
             self.bar.update(len(pairs))
-            self.first_step_done = self.first_step_done or time.monotonic()
+            steps_done.append(time.monotonic())
             if self.inbox is not None:
                 self._hear(self.inbox.news())
             if self.options.record_steps:
                 for pair, luma in zip(pairs, lumas(), strict=True):
                     self.writer.write_progress(pair, index, luma)
 
-        return self.fuse(pairs, on_step)
+        return self.fuse(pairs, on_step), steps_done
 
     def _write(self, pair: Pair, luma: np.ndarray, seconds: float) -> None:
         try:
@@ -234,6 +226,14 @@ class Runner:
             return
         log.info(f"{pair.stem}: {seconds:.1f} s, {files[-1]}")
         self.record.add(PairRecord(pair.stem, "done", seconds=round(seconds, 3), files=files))
+
+
+def _seconds_without_start(started: float, steps_done: list[float], ended: float) -> float:
+    """What a batch takes when its first step, which compiles and takes memory, is like the others."""
+    others = len(steps_done) - 1
+    if others < 1:
+        return ended - started
+    return (ended - steps_done[0]) * (1 + 1 / others)
 
 
 def _stop_if_full(error: Exception) -> None:

@@ -10,9 +10,13 @@ import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, extract
+
+GAMMA = 5.0
+"""Of min-SNR weighting, as its paper chose it."""
 
 
 def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
@@ -39,16 +43,38 @@ def discretized_gaussian_log_likelihood(x: Tensor, means: Tensor, log_scales: Te
     return probability.clamp(min=1e-12).log()
 
 
-def min_snr_weight(diffusion: GaussianDiffusion, t: Tensor, gamma: float) -> Tensor:
-    """Weights (B,) of the squared error that amount to min(SNR, gamma) for the error of x_0.
+def min_snr_weight(diffusion: GaussianDiffusion, t: Tensor, gamma: float, pixels: int = 1) -> Tensor:
+    """Weights (B,) of the squared error that amount to min(pixels SNR, gamma) for the error of x_0.
 
     Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (2023), section 3.4, with
-    SNR = alphas_cumprod / (1 - alphas_cumprod). An error of eps is that of x_0 times sqrt(SNR); one of the mean
-    of x_{t-1} is that of x_0 times ``posterior_mean_coef1`` (DDPM Eq. (7)).
+    SNR = alphas_cumprod / (1 - alphas_cumprod); the mean of several ``pixels`` has that many times the SNR of one.
+    An error of eps is that of x_0 times sqrt(SNR); one of the mean of x_{t-1} is that of x_0 times
+    ``posterior_mean_coef1`` (DDPM Eq. (7)).
     """
     snr = diffusion.alphas_cumprod / (1.0 - diffusion.alphas_cumprod)
     gain = {"epsilon": snr, "start_x": 1.0, "previous_x": diffusion.posterior_mean_coef1**2}
-    return extract(np.minimum(snr, gamma) / gain[diffusion.model_mean_type], t).view(-1)
+    return extract(np.minimum(pixels * snr, gamma) / gain[diffusion.model_mean_type], t).view(-1)
+
+
+def coarse_error(diffusion: GaussianDiffusion, error: Tensor, t: Tensor, gamma: float) -> Tensor:
+    """Squared errors (B,) of what was predicted, averaged over blocks of 2, 4, 8, ... and all pixels a side.
+
+    ``error``: (B, C, H, W). After Hoogeboom et al., "simple diffusion" (2023), section 3.4, which adds the loss at
+    lower resolutions because that of single pixels hardly sees them; here the weight of each is
+    :func:`min_snr_weight` of its blocks, so that a resolution counts where the noise hides it and hardly elsewhere.
+    At the noisiest steps an estimate of x_0 amplifies what is wrong with the mean of eps 157 times.
+    """
+    height, width = error.shape[2:]
+    total, block, blocks = torch.zeros_like(error[:, 0, 0, 0]), 1, error
+    while min(blocks.shape[2:]) >= 4:
+        block, blocks = 2 * block, F.avg_pool2d(blocks, 2)
+        total = total + min_snr_weight(diffusion, t, gamma, block**2) * _mean_square(blocks)
+    mean = error.mean(dim=(2, 3), keepdim=True)
+    return total + min_snr_weight(diffusion, t, gamma, height * width) * _mean_square(mean)
+
+
+def _mean_square(error: Tensor) -> Tensor:
+    return error.square().flatten(1).mean(1)
 
 
 def training_losses(
@@ -58,6 +84,7 @@ def training_losses(
     t: Tensor,
     noise: Tensor,
     min_snr_gamma: float | None = None,
+    multiscale: float = 0.0,
 ) -> dict[str, Tensor]:
     """Losses of a batch, each (B,): ``loss``, the one to minimise, and its parts ``mse`` and ``vb``.
 
@@ -66,14 +93,18 @@ def training_losses(
     ``vb``, only for learned variances, is the term of the variational bound in bits per dimension times
     N / 1000 (its sum over all steps, weighted by 0.001); it has no gradient with respect to the mean.
     ``min_snr_gamma`` weights ``mse``, in ``loss`` alone, by :func:`min_snr_weight`; None: all timesteps alike.
+    ``multiscale`` adds so many times :func:`coarse_error` to ``loss``, with the same gamma or :data:`GAMMA`.
     Raises ValueError when the model's channels do not fit ``model_var_type``.
     """
     x_t = diffusion.q_sample(x_start, t, noise)
     mean_output, var_output = diffusion.split_output(model(x_t, diffusion.model_timesteps(t, x_t)), x_t)
     posterior_mean = diffusion.q_posterior_mean(x_start, x_t, t)
     target = {"epsilon": noise, "start_x": x_start, "previous_x": posterior_mean}[diffusion.model_mean_type]
-    mse = (target - mean_output).square().flatten(1).mean(1)
+    mse = _mean_square(target - mean_output)
     weighted = mse if min_snr_gamma is None else mse * min_snr_weight(diffusion, t, min_snr_gamma)
+    if multiscale:
+        coarse = coarse_error(diffusion, target - mean_output, t, min_snr_gamma or GAMMA)
+        weighted = weighted + multiscale * coarse
     if var_output is None:
         return {"loss": weighted, "mse": mse}
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.losses import (
+    coarse_error,
     discretized_gaussian_log_likelihood,
     min_snr_weight,
     normal_kl,
@@ -193,3 +194,43 @@ def test_weighting_leaves_the_bound_alone() -> None:
     assert torch.equal(plain["mse"], weighted["mse"]) and torch.equal(plain["vb"], weighted["vb"])
     weight = min_snr_weight(make(), T, 5.0)
     torch.testing.assert_close(weighted["loss"], weight * plain["mse"] + plain["vb"])
+
+
+def test_a_block_of_pixels_has_their_number_times_the_snr() -> None:
+    diffusion = make()
+    every = torch.arange(diffusion.num_timesteps)
+    snr = diffusion.alphas_cumprod / (1 - diffusion.alphas_cumprod)
+    weights = min_snr_weight(diffusion, every, gamma=5.0, pixels=16).numpy()
+    np.testing.assert_allclose(weights, np.minimum(16.0, 5.0 / snr), rtol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, 2, 4, 16])
+def test_an_error_costs_at_every_resolution_that_shows_it(side: int) -> None:
+    """Signs that alternate in blocks of ``side`` pixels vanish in larger blocks and are whole in smaller ones."""
+    diffusion = make()
+    pattern = torch.ones(16, 16)
+    if side < 16:
+        index = torch.arange(16) // side % 2
+        pattern = 1.0 - 2.0 * (index[:, None] ^ index[None, :])
+    error = pattern.expand(4, 3, 16, 16)
+    expected = sum(min_snr_weight(diffusion, T, 5.0, block**2) for block in (2, 4, 8) if block <= side)
+    expected = expected + (min_snr_weight(diffusion, T, 5.0, 256) if side == 16 else torch.zeros(4))
+    torch.testing.assert_close(coarse_error(diffusion, error, T, 5.0), expected)
+
+
+def test_odd_sizes_have_coarse_errors_too() -> None:
+    error = torch.full((4, 3, 5, 13), 2.0)
+    blocks = sum(
+        min_snr_weight(make(), T, 5.0, pixels) for pixels in (4, 65)
+    )  # 2x6 blocks are not halved again
+    torch.testing.assert_close(coarse_error(make(), error, T, 5.0), 4.0 * blocks)
+
+
+def test_multiscale_adds_coarse_errors_to_the_loss_alone() -> None:
+    x_start, noise = batch()
+    model = oracle(make(), x_start, noise + 0.3, v=0.0)
+    plain = training_losses(model, make(), x_start, T, noise, min_snr_gamma=2.0)
+    more = training_losses(model, make(), x_start, T, noise, min_snr_gamma=2.0, multiscale=0.25)
+    assert torch.equal(plain["mse"], more["mse"]) and torch.equal(plain["vb"], more["vb"])
+    coarse = coarse_error(make(), torch.full_like(noise, -0.3), T, 2.0)
+    torch.testing.assert_close(more["loss"], plain["loss"] + 0.25 * coarse)

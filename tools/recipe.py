@@ -21,7 +21,7 @@ from util.image_io import grey_from_rgb
 class Recipe:
     """A run may only be resumed with the same values; fields with a default came later than the first runs.
 
-    ``timesteps``: see :func:`draw_timesteps`. ``min_snr_gamma``: see
+    ``timesteps``: see :func:`draw_timesteps`. ``min_snr_gamma``, ``multiscale``: see
     :func:`~guided_diffusion.losses.training_losses`. ``grey`` and ``low_light``: the share of crops that lose
     their colour, or most of their light. Raises ValueError for values with which nothing can be trained.
     """
@@ -40,6 +40,7 @@ class Recipe:
     min_snr_gamma: float | None = None
     grey: float = 0.0
     low_light: float = 0.0
+    multiscale: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.crop) < 1:
@@ -48,6 +49,8 @@ class Recipe:
             raise ValueError("grey and low_light are shares of the crops, from 0 to 1")
         if self.min_snr_gamma is not None and not self.min_snr_gamma > 0:
             raise ValueError(f"min_snr_gamma is {self.min_snr_gamma}, but must be more than 0")
+        if not 0 <= self.multiscale < math.inf:
+            raise ValueError(f"multiscale is {self.multiscale}, but must be 0 or more, and finite")
 
     def to_json(self) -> str:
         """All values, for the saved state."""

@@ -92,6 +92,14 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
         metavar="GAMMA",
         help="weight timesteps by min-SNR-gamma (Hang et al. 2023; they take 5; default: all alike)",
     )
+    add(
+        "--multiscale",
+        type=float,
+        default=0.0,
+        metavar="WEIGHT",
+        help="add the error of coarser and coarser block means, min-SNR-weighted each by itself: colours and light "
+        "at the noisiest timesteps (after Hoogeboom et al. 2023; default: not)",
+    )
     add("--grey", type=float, default=0.0, metavar="P", help="share of crops made grey (default %(default)s)")
     add(
         "--low_light",

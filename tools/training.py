@@ -193,7 +193,9 @@ def train(
                 seed = np.random.SeedSequence([recipe.seed, trainer.step, team.rank])
                 torch.manual_seed(int(seed.generate_state(1)[0]))
             with autocast:
-                losses = training_losses(network, diffusion, x, t, noise, recipe.min_snr_gamma)
+                losses = training_losses(
+                    network, diffusion, x, t, noise, recipe.min_snr_gamma, recipe.multiscale
+                )
             trainer.update(losses["loss"].mean())
             recent.append(losses["mse"].detach().mean())
             bar.update(recipe.batch_size)

@@ -24,11 +24,12 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Architecture of the prior (``model_config_*.yaml``); the names are guided-diffusion's.
+    """Architecture of the prior (``model_config_*.yaml``); the names are guided-diffusion's, but for ``norm_groups``.
 
     ``channel_mult`` may be empty: then it follows from ``image_size``. ``attention_resolutions`` lists side
     lengths, at ``image_size``, of the levels that attend. ``num_head_channels`` of -1 means ``num_heads``
-    decides; ``num_heads_upsample`` of -1 means the same number of heads on the way up.
+    decides; ``num_heads_upsample`` of -1 means the same number of heads on the way up. ``norm_groups``: of every
+    group normalisation, 32 in the published networks.
     """
 
     image_size: int
@@ -47,6 +48,7 @@ class ModelConfig:
     resblock_updown: bool = False
     use_fp16: bool = False
     use_new_attention_order: bool = False
+    norm_groups: int = 32
     model_path: str = ""
 
 

@@ -14,15 +14,16 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class GroupNorm32(nn.GroupNorm):
-    """Group normalisation over 32 groups whose statistics are float32 whatever the input's type.
+    """Group normalisation whose statistics are float32 whatever the input's type.
 
-    ``forward``: (B, C, ...) -> the same shape and type. C must be a multiple of 32.
+    ``forward``: (B, C, ...) -> the same shape and type. C must be a multiple of ``groups``; the published networks
+    have 32. A group of one channel loses its mean, and with it what the channel knows of the image's brightness.
     """
 
-    def __init__(self, channels: int) -> None:
-        if channels % 32:
-            raise ValueError(f"group normalisation needs a multiple of 32 channels, got {channels}")
-        super().__init__(32, channels)
+    def __init__(self, channels: int, groups: int = 32) -> None:
+        if groups < 1 or channels % groups:
+            raise ValueError(f"group normalisation needs a multiple of {groups} channels, got {channels}")
+        super().__init__(groups, channels)
 
     def forward(self, input: Tensor) -> Tensor:
         out = F.group_norm(input.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps)

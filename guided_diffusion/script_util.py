@@ -36,6 +36,7 @@ def create_model(
     resblock_updown: bool = False,
     use_fp16: bool = False,
     use_new_attention_order: bool = False,
+    norm_groups: int = 32,
 ) -> UNetModel:
     """A UNet with fresh weights from the keys of a model configuration other than ``model_path``.
 
@@ -59,6 +60,7 @@ def create_model(
         use_scale_shift_norm=use_scale_shift_norm,
         resblock_updown=resblock_updown,
         use_new_attention_order=use_new_attention_order,
+        norm_groups=norm_groups,
     )
     try:
         model = UNetModel(params)

@@ -24,7 +24,8 @@ class UNetParams:
     """Everything that decides the shape of a :class:`UNetModel`.
 
     ``attention_ds`` holds the downsampling factors of the levels that attend; ``channel_mult`` the width of
-    each level as a multiple of ``model_channels``. ``num_classes`` None means unconditional.
+    each level as a multiple of ``model_channels``. ``num_classes`` None means unconditional. ``norm_groups`` is the
+    number of groups of every normalisation.
     """
 
     in_channels: int
@@ -42,6 +43,7 @@ class UNetParams:
     use_scale_shift_norm: bool = False
     resblock_updown: bool = False
     use_new_attention_order: bool = False
+    norm_groups: int = 32
 
 
 class TimestepEmbedSequential(nn.Sequential):
@@ -95,7 +97,9 @@ class ResBlock(nn.Module):
         self.scale_shift = params.use_scale_shift_norm
         emb_channels = embedding_channels(params)
         self.in_layers = nn.Sequential(
-            GroupNorm32(channels), nn.SiLU(inplace=True), nn.Conv2d(channels, out_channels, 3, padding=1)
+            GroupNorm32(channels, params.norm_groups),
+            nn.SiLU(inplace=True),
+            nn.Conv2d(channels, out_channels, 3, padding=1),
         )
         self.phases: Tensor | None
         self.register_buffer("phases", None, persistent=False)
@@ -108,7 +112,7 @@ class ResBlock(nn.Module):
             nn.SiLU(), nn.Linear(emb_channels, 2 * out_channels if self.scale_shift else out_channels)
         )
         self.out_layers = nn.Sequential(
-            GroupNorm32(out_channels),
+            GroupNorm32(out_channels, params.norm_groups),
             nn.SiLU(inplace=True),
             nn.Dropout(p=params.dropout),
             zero_module(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
@@ -156,7 +160,7 @@ class AttentionBlock(nn.Module):
         self.num_heads = num_heads
         self.new_order = params.use_new_attention_order
         self.use_checkpoint = params.use_checkpoint
-        self.norm = GroupNorm32(channels)
+        self.norm = GroupNorm32(channels, params.norm_groups)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = zero_module(nn.Conv1d(channels, channels, 1))
 
@@ -212,7 +216,7 @@ class UNetModel(nn.Module):
         )
         self.output_blocks = _output_blocks(params, widths, skips)
         self.out = nn.Sequential(
-            GroupNorm32(widths[0]),
+            GroupNorm32(widths[0], params.norm_groups),
             nn.SiLU(inplace=True),
             zero_module(nn.Conv2d(widths[0], params.out_channels, 3, padding=1)),
         )

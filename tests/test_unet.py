@@ -63,6 +63,25 @@ def test_state_dict_of_the_official_checkpoint():
     assert sum(value.numel() for value in state.values()) == expected["n_params"] == 552_814_086
 
 
+def test_groups_of_one_channel_hide_the_brightness_of_an_image():
+    """32 groups of 32 channels, before the last convolution too: adding to all pixels changes nothing inside."""
+
+    def change(groups: int) -> float:
+        model = rule_model({**TINY, "norm_groups": groups})
+        x, t = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), torch.tensor([3])
+        with torch.no_grad():
+            difference = model(x + 0.1, t) - model(x, t)
+        return float(difference[:, :, 24:-24, 24:-24].mean((2, 3)).abs().max())
+
+    assert change(32) < 0.2 * change(8)
+
+
+@pytest.mark.parametrize("groups", [0, 5])
+def test_groups_that_do_not_divide_the_channels(groups: int):
+    with pytest.raises(ConfigError, match=f"multiple of {groups} channels"):
+        create_model(**TINY, norm_groups=groups)
+
+
 def test_images_of_a_batch_do_not_mix():
     model = rule_model({**TINY, "attention_resolutions": "32"})
     x, t = torch.randn(3, 3, 32, 48), torch.tensor([0, 500, 999])

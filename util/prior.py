@@ -10,8 +10,8 @@ from typing import TypeVar
 from guided_diffusion.config import ModelConfig, from_mapping
 from guided_diffusion.execution import Execution, ready
 from guided_diffusion.script_util import empty_model
-from guided_diffusion.unet import UNetModel
-from util.checkpoint import PriorInfo, load_prior, locate, obtain
+from guided_diffusion.unet import AttentionBlock, UNetModel
+from util.checkpoint import CheckpointError, PriorInfo, load_prior, locate, obtain
 from util.config_io import read_yaml
 from util.memory import available_bytes
 
@@ -64,11 +64,13 @@ def load_model(
 def load_ready(model: UNetModel, checkpoint: Path, config_name: str, execution: Execution) -> PriorInfo:
     """Fill ``model``, which is empty, with the weights of a file and make it ready for ``execution``, in place.
 
-    ``config_name``: where the model was described. Raises CheckpointError.
+    ``config_name``: where the model was described. Raises CheckpointError, also when one of the two priors that this
+    project knows is to run as a network that has its shapes but computes something else.
     """
     size = 4 * sum(weights.numel() for weights in model.parameters())
     available = available_bytes()  # before the weights take their part
     info = load_prior(model, checkpoint, config_name)
+    _check_unseen(model, info, config_name)
     if execution.winograd and available is not None and available < ROOM * size:
         log.info(
             f"{available / 2**30:.1f} GiB of memory are free: running the prior in the least that it needs"
@@ -76,6 +78,29 @@ def load_ready(model: UNetModel, checkpoint: Path, config_name: str, execution: 
         execution = dataclasses.replace(execution, roomy=False)
     ready(model, execution)
     return info
+
+
+def _check_unseen(model: UNetModel, info: PriorInfo, config_name: str) -> None:
+    shipped = OFFICIAL_CONFIG if info.official else COMPACT_CONFIG if info.compact else None
+    if shipped is None:
+        return
+    published = _unseen(empty_model(read_config(ModelConfig, Path(__file__).parents[1] / shipped)))
+    differing = [key for key, value in _unseen(model).items() if value != published[key]]
+    if differing:
+        raise CheckpointError(
+            f"{config_name} gives {info.file} another {' and '.join(differing)} than it was trained with, which "
+            f"would make noise of it: use the values of {shipped}"
+        )
+
+
+def _unseen(model: UNetModel) -> dict[str, object]:
+    """By key of the configuration, what leaves no trace in the shapes of the weights but changes the results."""
+    blocks = {name: block for name, block in model.named_modules() if isinstance(block, AttentionBlock)}
+    return {
+        "num_heads or num_head_channels": {name: block.num_heads for name, block in blocks.items()},
+        "use_new_attention_order": model.params.use_new_attention_order,
+        "norm_groups": model.params.norm_groups,
+    }
 
 
 def describe_prior(info: PriorInfo, config_path: Path) -> None:

@@ -15,7 +15,7 @@ class Architecture:
     """A UNet of guided-diffusion as far as its weights show it; the names are those of a model configuration.
 
     ``attention_ds``: the factors of downsampling at which it attends, beside the middle. Heads, dropout, the
-    order of attention and ``image_size`` leave no trace in the weights.
+    order of attention, ``norm_groups`` and ``image_size`` leave no trace in the weights.
     """
 
     in_channels: int

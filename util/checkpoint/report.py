@@ -71,7 +71,9 @@ def _judge(report: Report, comparisons: list[Comparison]) -> str:
     fitting = [comparison.config for comparison in comparisons if comparison.fits]
     if fitting:
         report.facts["fits"] = ", ".join(f"configs/{config.name}" for config in fitting)
-        report.facts["not shown"] = "heads, attention order, image_size: these are the configuration's word"
+        report.facts["not shown"] = (
+            "heads, attention order, norm_groups, image_size: these are the configuration's word"
+        )
         return ""
     if not comparisons:
         return f"{report.path}: there is no model configuration to compare it with"

@@ -21,8 +21,16 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.script_util import empty_model
 from tests.conftest import PriorFiles
 from tools import evaluate_prior
-from tools.denoising import DENOISERS, add_noise, denoise_all, losses_by_timestep, psnr
+from tools.denoising import (
+    DENOISERS,
+    add_noise,
+    denoise_all,
+    losses_by_timestep,
+    psnr,
+    spread_of_colours,
+)
 from tools.markdown import fill_card
+from tools.photos import to_batch
 from tools.prior_cost import gflop, parameters
 from tools.prior_curves import read_log
 from tools.prior_samples import draw_samples, grid
@@ -129,6 +137,28 @@ def test_loss_of_a_network_that_says_nothing_is_one_at_every_timestep():
     assert losses[0]["t"] == 0 and losses[-1]["t"] == 999 and len(losses) == 7
     # 24,576 squares of random numbers: a standard deviation of 0.01
     assert all(entry["mse"] == pytest.approx(1.0, abs=0.04) for entry in losses)
+
+
+def test_a_colour_cast_is_measured_in_levels():
+    """eps off by 0.01 in red is an x_0 off by 0.01 times sigma / alpha, of range 2."""
+    diffusion = process()
+    crop = scene()
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        alpha = math.sqrt(diffusion.alphas_cumprod[int(t)])
+        eps = (x - alpha * to_batch([crop])) / math.sqrt(1 - alpha**2)
+        return eps + torch.tensor([0.01, 0, 0])[:, None, None]
+
+    first, last = losses_by_timestep(network, diffusion, [crop], 2, 0, CPU)
+    for entry in (first, last):
+        noise = (1 - diffusion.alphas_cumprod[int(entry["t"])]) / diffusion.alphas_cumprod[int(entry["t"])]
+        expected = 127.5 * 0.01 * math.sqrt(noise / 3)
+        assert entry["colour"] == pytest.approx(expected, rel=1e-3)  # float32, and 157 times its rounding
+
+
+def test_the_spread_of_mean_colours():
+    photos = [np.full((4, 6, 3), (value, 0, 9), np.uint8) for value in (10, 30)]
+    assert spread_of_colours(photos) == pytest.approx(math.sqrt(100 / 3))
 
 
 def test_cost_of_a_network_counted_by_hand():

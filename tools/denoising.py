@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -84,12 +85,26 @@ DENOISERS: Mapping[str, Denoiser] = {
 def loss_at(
     model: Model, diffusion: GaussianDiffusion, x_start: Tensor, t: int, seed: int
 ) -> dict[str, float]:
-    """Means of the training losses over ``x_start`` (B, 3, H, W) at one timestep, with noise of its own."""
+    """Means of the training losses over ``x_start`` (B, 3, H, W) at one timestep, with noise of its own.
+
+    And ``colour``: the squared error, of range 255, of the mean colour of pred_xstart, not clipped.
+    """
     generator = torch.Generator().manual_seed(seed * 100_003 + t)
     noise = torch.randn(x_start.shape, generator=generator).to(x_start.device)
     steps = torch.full((len(x_start),), t, dtype=torch.int64, device=x_start.device)
-    losses = training_losses(model, diffusion, x_start, steps, noise)
-    return {name: float(value.mean()) for name, value in losses.items() if name != "loss"}
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def watched(x_t: Tensor, timesteps: Tensor) -> Tensor:
+        seen.append((x_t, model(x_t, timesteps)))
+        return seen[0][1]
+
+    losses = training_losses(watched, diffusion, x_start, steps, noise)
+    x_t, output = seen[0]
+    mean_output, _ = diffusion.split_output(output, x_t)
+    error = diffusion.xstart_from_output(mean_output, x_t, steps) - x_start
+    colour = (127.5 * error.mean(dim=(2, 3))).square()
+    parts = {name: value for name, value in losses.items() if name != "loss"} | {"colour": colour}
+    return {name: float(value.mean()) for name, value in parts.items()}
 
 
 def denoise_all(
@@ -130,7 +145,10 @@ def losses_by_timestep(
     seed: int,
     device: torch.device,
 ) -> list[dict[str, float]]:
-    """Mean training losses at up to ``count`` timesteps from first to last, closer where there is less noise."""
+    """Mean training losses at up to ``count`` timesteps from first to last, closer where there is less noise.
+
+    Beside them ``colour``, the root mean square error of the estimates' mean colours, in levels of 255.
+    """
     spaced = (diffusion.num_timesteps - 1) * np.linspace(0, 1, count) ** 2
     timesteps = np.unique(spaced.round().astype(int))
     entries = []
@@ -139,5 +157,11 @@ def losses_by_timestep(
             loss_at(model, diffusion, to_batch([crop]).to(device), int(t), seed + index)
             for index, crop in enumerate(crops)
         ]
-        entries.append({"t": int(t), **{name: float(np.mean([e[name] for e in each])) for name in each[0]}})
+        means = {name: float(np.mean([e[name] for e in each])) for name in each[0]}
+        entries.append({"t": int(t), **means, "colour": math.sqrt(means["colour"])})
     return entries
+
+
+def spread_of_colours(crops: Sequence[np.ndarray]) -> float:
+    """Standard deviation of the mean colours (R, G, B) of photographs, in levels: what a blind guess is off by."""
+    return float(np.sqrt(np.var([crop.mean(axis=(0, 1)) for crop in crops], axis=0).mean()))

@@ -30,7 +30,7 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.samplers import SamplerName
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
-from tools.denoising import DENOISERS, denoise_all, losses_by_timestep
+from tools.denoising import DENOISERS, denoise_all, losses_by_timestep, spread_of_colours
 from tools.markdown import fill_card
 from tools.photos import center_crop, load_photos
 from tools.prior_cost import gflop, parameters
@@ -198,7 +198,7 @@ def evaluate(args: argparse.Namespace, job: Job, report: dict[str, Any]) -> Iter
         losses = losses_by_timestep(
             job.model, job.diffusion, some, args.loss_timesteps, args.seed, job.device
         )
-        report["loss"] = {"images": len(some), "timesteps": losses}
+        report["loss"] = {"images": len(some), "spread": spread_of_colours(some), "timesteps": losses}
         if args.plots:
             plot_losses(losses, args.plots / "loss_by_timestep.png")
         yield "loss", loss_table(report["loss"])

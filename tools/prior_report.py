@@ -37,10 +37,14 @@ def denoising_table(result: Mapping[str, Any]) -> str:
 
 
 def loss_table(result: Mapping[str, Any]) -> str:
-    """``mse`` and, where the variance is learned, ``vb`` for every timestep, a row each."""
+    """``mse``, where the variance is learned ``vb``, and ``colour`` for every timestep, a row each."""
     losses: list[dict[str, float]] = result["timesteps"]
-    labels = {"mse": "squared error", "vb": "bound, bits per dimension"}
+    labels = {"mse": "squared error", "vb": "bound, bits per dimension", "colour": "mean colour, levels off"}
     names = [name for name in labels if name in losses[0]]
     rows = [["timestep", *(labels[name] for name in names)]]
     rows += [[f"{entry['t']:.0f}", *(f"{entry[name]:.3g}" for name in names)] for entry in losses]
-    return f"{markdown_rows(*rows)}\n\nMean of {result['images']} photographs."
+    caption = (
+        f"Mean of {result['images']} photographs. Last column: by how much, of 255 and root mean square, the mean "
+        f"colour of pred_xstart is off; the same guess for every photograph would be off by {result['spread']:.0f}."
+    )
+    return f"{markdown_rows(*rows)}\n\n{caption}"

@@ -130,3 +130,21 @@ def test_a_recipe_knows_its_own_json():
     assert not dataclasses.replace(RECIPE, grey=0.1).matches(json.dumps(values))
     assert not RECIPE.matches(json.dumps({**values, "unheard_of": 1}))
     assert not RECIPE.matches(json.dumps({**values, "model": {**values["model"], "num_channels": 64}}))
+
+
+def test_every_third_step_takes_small_crops_of_as_many_pixels():
+    recipe = dataclasses.replace(RECIPE, small_crop=12, timesteps="edm")
+    steps = [recipe.at(step) for step in range(7)]
+    assert [step.crop for step in steps] == [48, 48, 12, 48, 48, 12, 48]
+    assert [step.timesteps for step in steps[:3]] == ["edm", "edm", "uniform"]
+    x, t, noise = make_batch(PHOTOS, steps[5], 5, ALPHAS_CUMPROD)
+    assert x.shape == noise.shape == (256, 3, 12, 12) and len(t) == 256
+    assert x.numel() == batch(4)[0].numel()
+
+
+def test_steps_without_small_crops_are_what_they_were():
+    assert RECIPE.at(2) is RECIPE
+    for step in (0, 1):
+        assert dataclasses.replace(RECIPE, small_crop=12).at(step) == dataclasses.replace(
+            RECIPE, small_crop=12
+        )

@@ -77,7 +77,7 @@ def test_the_file_is_a_prior_in_half_precision_and_the_log_is_complete(tmp_path:
     assert all(math.isfinite(value) for entry in log for value in entry.values())
 
 
-@pytest.mark.parametrize("later", [(), ("min_snr_gamma", "grey", "low_light", "multiscale")])
+@pytest.mark.parametrize("later", [(), ("min_snr_gamma", "grey", "low_light", "multiscale", "small_crop")])
 def test_a_killed_run_ends_with_the_same_weights(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, later: tuple[str, ...]
 ):
@@ -122,7 +122,15 @@ def test_a_stopped_run_saves_its_state_and_says_so(
 
 
 @pytest.mark.parametrize(
-    "more", [("--seed", "1"), ("--grey", "0.1"), ("--min_snr_gamma", "5"), ("--multiscale", "1")]
+    "more",
+    [
+        ("--seed", "1"),
+        ("--grey", "0.1"),
+        ("--min_snr_gamma", "5"),
+        ("--multiscale", "1"),
+        ("--small_crop", "8"),
+        ("--norm_groups", "8"),
+    ],
 )
 def test_another_recipe_does_not_go_on_from_this_state(
     tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, str]
@@ -140,6 +148,8 @@ def test_another_recipe_does_not_go_on_from_this_state(
         (("--grey", "2"), "from 0 to 1"),
         (("--min_snr_gamma", "0"), "more than 0"),
         (("--multiscale", "-1"), "0 or more"),
+        (("--small_crop", "999"), "from 0 (none) to crop"),
+        (("--norm_groups", "5"), "a multiple of 5 channels"),
         (("--init", "WRONG"), "holds another network"),
     ],
 )
@@ -155,7 +165,7 @@ def test_what_cannot_start_says_why(
 
 def test_every_choice_of_the_recipe_trains(tmp_path: Path, photos: Path):
     choices = ["--timesteps", "edm", "--min_snr_gamma", "5", "--grey", "0.5", "--low_light", "0.5"]
-    choices += ["--multiscale", "0.1"]
+    choices += ["--multiscale", "0.1", "--small_crop", "8"]
     state = run(tmp_path, photos, "run", *choices, "--precision", "bf16", "--workers", "2")
     assert all(value.isfinite().all() for value in state.values())
 

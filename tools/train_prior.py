@@ -64,6 +64,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="architecture (default %(default)s)",
     )
     add("--diffusion_config", default="configs/diffusion_config.yaml", help="schedule (default %(default)s)")
+    add("--norm_groups", type=int, metavar="N", help="in place of what the model configuration says")
     add("--out", type=Path, required=True, help="where the finished weights go (float16, moving average)")
     add("--run_dir", type=Path, default=Path("runs/prior"), help="state, log (default %(default)s)")
     add("--init", type=Path, help="start from these weights instead of fresh ones")
@@ -76,6 +77,14 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, default=5200, help="optimiser steps (default %(default)s)")
     add("--batch_size", type=int, default=16, help="crops a step, of all processes (default %(default)s)")
     add("--crop", type=int, default=64, help="side of the crops in pixels (default %(default)s)")
+    add(
+        "--small_crop",
+        type=int,
+        default=0,
+        metavar="SIDE",
+        help="every third step takes crops of this side, as many as have the pixels of the others, at uniform "
+        "timesteps; teaches, with --multiscale, the mean colour (default: none)",
+    )
     add("--lr", type=float, default=8e-4, help="peak learning rate (default %(default)s)")
     add("--warmup", type=int, default=200, help="steps of linear warm-up (default %(default)s)")
     add("--weight_decay", type=float, default=0.0, help="of AdamW (default %(default)s)")
@@ -142,6 +151,8 @@ def _add_pace(parser: argparse.ArgumentParser) -> None:
 def read_recipe(args: argparse.Namespace) -> Recipe:
     """The recipe of the command line. Raises ValueError."""
     model = read_config(ModelConfig, Path(args.model_config))
+    if args.norm_groups is not None:
+        model = dataclasses.replace(model, norm_groups=args.norm_groups)
     published = read_config(DiffusionConfig, Path(args.diffusion_config))
     diffusion = dataclasses.replace(published, timestep_respacing="")  # trained on every timestep
     names = [f.name for f in dataclasses.fields(Recipe) if f.name not in ("model", "diffusion")]

@@ -172,14 +172,14 @@ def train(
     team = team or Team()
     recipe, device = trainer.recipe, trainer.device
     diffusion = GaussianDiffusion.from_config(recipe.diffusion)
-    share = team.share(recipe.batch_size)
     network = trainer.network(team, pace.compiled)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=pace.bf16)
     recent: list[Tensor] = []
     started = time.monotonic()
 
     def make(step: int) -> tuple[Tensor, Tensor, Tensor]:
-        return make_batch(photos, recipe, step, diffusion.alphas_cumprod, share)
+        now = recipe.at(step)
+        return make_batch(photos, now, step, diffusion.alphas_cumprod, team.share(now.batch_size))
 
     batches = prepared(make, range(trainer.step, recipe.steps), pace.workers)
     bar = tqdm(

@@ -25,7 +25,7 @@ OFFICIAL = KnownFile(
     size=2_211_383_297,
     sha256="a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
 )
-COMPACT_SHA256 = "cc437c6a450b6a30585747c82799385c78273ba4b2a3b5aee4a3bbc80d5e234b"  # of models/compact.pt
+COMPACT_SHA256 = "dc7ba0b386cf883d7dd9baac683b279792a529d397b8035a4ee0043f8331e278"  # of models/compact.pt
 
 REMEDY = (
     "python -m util.checkpoint download fetches the official prior (2.2 GB) into models/; "

@@ -100,11 +100,11 @@ def training_losses(
     mean_output, var_output = diffusion.split_output(model(x_t, diffusion.model_timesteps(t, x_t)), x_t)
     posterior_mean = diffusion.q_posterior_mean(x_start, x_t, t)
     target = {"epsilon": noise, "start_x": x_start, "previous_x": posterior_mean}[diffusion.model_mean_type]
-    mse = _mean_square(target - mean_output)
+    error = target - mean_output
+    mse = _mean_square(error)
     weighted = mse if min_snr_gamma is None else mse * min_snr_weight(diffusion, t, min_snr_gamma)
     if multiscale:
-        coarse = coarse_error(diffusion, target - mean_output, t, min_snr_gamma or GAMMA)
-        weighted = weighted + multiscale * coarse
+        weighted = weighted + multiscale * coarse_error(diffusion, error, t, min_snr_gamma or GAMMA)
     if var_output is None:
         return {"loss": weighted, "mse": mse}
 

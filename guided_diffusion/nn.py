@@ -20,7 +20,7 @@ class GroupNorm32(nn.GroupNorm):
     have 32. A group of one channel loses its mean, and with it what the channel knows of the image's brightness.
     """
 
-    def __init__(self, channels: int, groups: int = 32) -> None:
+    def __init__(self, channels: int, groups: int) -> None:
         if groups < 1 or channels % groups:
             raise ValueError(f"group normalisation needs a multiple of {groups} channels, got {channels}")
         super().__init__(groups, channels)

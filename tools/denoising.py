@@ -35,6 +35,12 @@ def add_noise(photo: np.ndarray, sigma: float, seed: int, index: int) -> np.ndar
     return photo + sigma * noise
 
 
+def _pred_xstart(diffusion: GaussianDiffusion, output: Tensor, x_t: Tensor, t: int) -> Tensor:
+    """The estimate of x_0 in the network's output for x_t, (B, 3, H, W), not clamped."""
+    mean_output, _ = diffusion.split_output(output, x_t)
+    return diffusion.xstart_from_output(mean_output, x_t, t)
+
+
 @torch.no_grad()
 def denoise_in_one_step(
     model: Model, diffusion: GaussianDiffusion, noisy: np.ndarray, sigma: float, device: torch.device
@@ -47,8 +53,7 @@ def denoise_in_one_step(
     t = sigma_timestep(diffusion, sigma)
     scaled = np.sqrt(diffusion.alphas_cumprod[t]) * (noisy / 127.5 - 1.0)
     x_t = torch.from_numpy(scaled).float().permute(2, 0, 1)[None].to(device)  # (H, W, 3) -> (1, 3, H, W)
-    output, _ = diffusion.split_output(model(x_t, diffusion.model_timesteps(t, x_t)), x_t)
-    x_0 = diffusion.xstart_from_output(output, x_t, t)
+    x_0 = _pred_xstart(diffusion, model(x_t, diffusion.model_timesteps(t, x_t)), x_t, t)
     return (x_0[0].permute(1, 2, 0).double().cpu().numpy() + 1.0) * 127.5
 
 
@@ -92,17 +97,15 @@ def loss_at(
     generator = torch.Generator().manual_seed(seed * 100_003 + t)
     noise = torch.randn(x_start.shape, generator=generator).to(x_start.device)
     steps = torch.full((len(x_start),), t, dtype=torch.int64, device=x_start.device)
-    seen: list[tuple[Tensor, Tensor]] = []
+    estimates: list[Tensor] = []
 
     def watched(x_t: Tensor, timesteps: Tensor) -> Tensor:
-        seen.append((x_t, model(x_t, timesteps)))
-        return seen[0][1]
+        output = model(x_t, timesteps)
+        estimates.append(_pred_xstart(diffusion, output, x_t, t))
+        return output
 
     losses = training_losses(watched, diffusion, x_start, steps, noise)
-    x_t, output = seen[0]
-    mean_output, _ = diffusion.split_output(output, x_t)
-    error = diffusion.xstart_from_output(mean_output, x_t, steps) - x_start
-    colour = (127.5 * error.mean(dim=(2, 3))).square()
+    colour = (127.5 * (estimates[0] - x_start).mean(dim=(2, 3))).square()
     parts = {name: value for name, value in losses.items() if name != "loss"} | {"colour": colour}
     return {name: float(value.mean()) for name, value in parts.items()}
 

@@ -142,6 +142,13 @@ def test_every_third_step_takes_small_crops_of_as_many_pixels():
     assert x.numel() == batch(4)[0].numel()
 
 
+@pytest.mark.parametrize("small_crop", [0, 12])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 7])
+def test_the_images_of_a_run_are_those_of_its_steps(small_crop: int, steps: int):
+    recipe = dataclasses.replace(RECIPE, small_crop=small_crop)
+    assert recipe.images(steps) == sum(recipe.at(step).batch_size for step in range(steps))
+
+
 def test_steps_without_small_crops_are_what_they_were():
     assert RECIPE.at(2) is RECIPE
     for step in (0, 1):

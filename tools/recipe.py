@@ -71,6 +71,11 @@ class Recipe:
             self, crop=self.small_crop, batch_size=times * self.batch_size, timesteps="uniform", small_crop=0
         )
 
+    def images(self, steps: int) -> int:
+        """How many crops the first so many steps take."""
+        small = steps // 3 if self.small_crop else 0
+        return (steps - small) * self.batch_size + small * self.at(2).batch_size
+
     def to_json(self) -> str:
         """All values, for the saved state."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

@@ -183,7 +183,7 @@ def train(
 
     batches = prepared(make, range(trainer.step, recipe.steps), pace.workers)
     bar = tqdm(
-        total=recipe.steps * recipe.batch_size, initial=trainer.step * recipe.batch_size, desc="training",
+        total=recipe.images(recipe.steps), initial=recipe.images(trainer.step), desc="training",
         unit="image", unit_scale=True, smoothing=0.02, disable=not team.leads,
     )  # fmt: skip
     with bar, contextlib.closing(batches), _stop_signals() as stop:
@@ -198,7 +198,7 @@ def train(
                 )
             trainer.update(losses["loss"].mean())
             recent.append(losses["mse"].detach().mean())
-            bar.update(recipe.batch_size)
+            bar.update(recipe.images(trainer.step) - bar.n)
             if trainer.step % 10 == 0:  # reading the loss waits for the GPU
                 bar.set_postfix(loss=f"{_mean(recent[-100:]):.4f}", step=trainer.step, refresh=False)
             if trainer.step % pace.val_every == 0 or trainer.step == recipe.steps:

@@ -31,12 +31,12 @@ def test_shipped_files_are_valid_and_hold_the_defaults():
     assert paper == FusionConfig(em=EMConfig(variant="paper", rho=0.1))
 
 
-def test_the_quick_files_take_15_evaluations_and_change_nothing_else_but_the_size():
+def test_the_quick_files_take_25_evaluations_and_change_nothing_else_but_the_size():
     fusion = from_mapping(FusionConfig, read_yaml("configs/fusion_config_quick.yaml"), "f")
     diffusion = from_mapping(DiffusionConfig, read_yaml("configs/diffusion_config_quick.yaml"), "d")
     assert fusion == FusionConfig(warm_start=400, fit="pad")
-    assert diffusion == DiffusionConfig(timestep_respacing=38)
-    assert step_count(GaussianDiffusion.from_config(diffusion), fusion) == 15
+    assert diffusion == DiffusionConfig(timestep_respacing=62)
+    assert step_count(GaussianDiffusion.from_config(diffusion), fusion) == 25
 
 
 def test_published_files_with_unquoted_lists_and_capital_booleans(tmp_path: Path):

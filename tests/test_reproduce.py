@@ -42,7 +42,7 @@ def test_every_table_is_made_and_put_into_the_document(
     data: Path, tmp_path: Path, tiny_prior: PriorFiles, capsys: pytest.CaptureFixture[str]
 ):
     document = tmp_path / "R.md"
-    names = ("grid", "shared", "copies", "distance", "stretch", "definitions", "borders")
+    names = ("grid", "beside", "shared", "copies", "distance", "stretch", "definitions", "borders")
     document.write_text("".join(f"# {name}\n\n<!-- {name} -->\n<!-- end -->\n\n" for name in names))
     assert run(data, tmp_path / "out", tiny_prior, "--document", str(document)) == 0
     text = document.read_text()
@@ -52,11 +52,15 @@ def test_every_table_is_made_and_put_into_the_document(
     assert grid["released, ddim, 2 steps"][0] == "2" and grid["released, ddpm, 3 steps"][0] == "1 of 2"
     shared = table(text, "RoadScene, 1 pairs")
     assert {"released, ddim, 2 steps", "released, ddpm, 3 steps"} < set(shared)
+    beside = table(text, " | pairs | VIF")
+    alone = table(text, "RoadScene, 1 pairs")["released, EM alone, 3 iterations"]
+    assert beside["RoadScene, released, ddpm, 3 steps"][::2] == ["1", *alone[3:]]
+    assert not any("EM alone" in label for label in beside)
     copies = table(text, "MRI-PET, 2 pairs")
     assert (
         float(copies["infrared (CT, PET) itself"][5]) < 2.0
     )  # SSIM of a copy: 1 with itself, less with the other
-    distances = table(text, " | pairs")
+    distances = table(text, " | pairs | r, mean")
     assert (
         float(distances["MRI-PET, released, EM alone, 3 iterations"][1]) > 0.99
     )  # the mean of both, at the start

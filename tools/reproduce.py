@@ -17,7 +17,7 @@ from evaluate import run_sample
 from tools import reproduction_checks as checks
 from tools import resumable
 from tools.markdown import fill_card
-from tools.reproduction_grid import DATASETS, Grid, Run, grid_table, shared_table
+from tools.reproduction_grid import DATASETS, Grid, Run, beside_table, grid_table, shared_table
 from util.arguments import positive
 from util.files import write_atomically
 from util.published import read_published
@@ -62,7 +62,11 @@ def measure(args: argparse.Namespace) -> dict[str, str]:
         grid.add(run, args.datasets)
     if not grid.results:
         raise ValueError(f"{args.data} holds none of {', '.join(args.datasets)}")
-    sections = {"grid": grid_table(grid, published), "shared": shared_table(grid)}
+    sections = {
+        "grid": grid_table(grid, published),
+        "beside": beside_table(grid),
+        "shared": shared_table(grid),
+    }
     return {**sections, **checks.tables(grid, published)}
 
 

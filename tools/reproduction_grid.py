@@ -135,3 +135,22 @@ def shared_table(grid: Grid) -> str:
                 rows.append([run.label, *(f"{mean:.3f}" for mean in means)])
         parts.append(markdown_rows(*rows))
     return "\n\n".join(parts)
+
+
+def beside_table(grid: Grid) -> str:
+    """Every run with a prior beside EM alone of the same variant on the same pairs."""
+    names = ("VIF", "Qabf", "SSIM")
+    rows = [["", "pairs", *(cell for name in names for cell in (name, "EM alone"))]]
+    for (dataset, run), result in grid.results.items():
+        scores = result.evaluation.images
+        alone: dict[str, dict[str, float]] = {}
+        for other, made in grid.of(dataset).items():
+            if (other.sampler, other.variant) == (ALONE, run.variant):
+                alone |= made.evaluation.images
+        if run.sampler == ALONE or not alone.keys() >= scores.keys():
+            continue
+        means = [
+            statistics.fmean(of[stem][name] for stem in scores) for name in names for of in (scores, alone)
+        ]
+        rows.append([f"{dataset}, {run.label}", str(len(scores)), *(f"{mean:.3f}" for mean in means)])
+    return markdown_rows(*rows)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from tools.markdown import markdown_rows
 from util.arguments import positive
 from util.config_io import write_variant
 from util.evaluate_cli import PAPER_METRICS
+from util.evaluation import mean_of
 from util.image_io import read_image, write_png
 from util.layouts import source_folders
 from util.metrics import evaluate
@@ -114,7 +114,7 @@ def line(
         error = fused.astype(float) - reference[files.stem]
         apart = {"rms": float(np.sqrt((error**2).mean())), "max": float(np.abs(error).max())}
         scores.append(evaluate(fused, ir, vi, PAPER_METRICS) | apart)
-    mean = {name: statistics.fmean(score[name] for score in scores) for name in scores[0]}
+    mean = mean_of(scores)
     cells = [printed(mean[name]) for name in PAPER_METRICS]
     return [way.label, str(way.evaluations), *cells, f"{mean['rms']:.2f}", f"{mean['max']:.0f}"]
 

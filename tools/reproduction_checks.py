@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ from guided_diffusion.ycbcr import luma_tensor
 from tools.markdown import markdown_rows
 from tools.reproduction_grid import ALONE, Grid, Run
 from util.evaluate_cli import PAPER_METRICS
-from util.evaluation import Result, Scores, Triple
+from util.evaluation import Result, Scores, Triple, mean_of
 from util.image_io import read_image, round_to_uint8, stretch
 from util.metric_image import Image
 from util.metrics import evaluate, evaluate_images, spatial_frequency
@@ -54,11 +53,6 @@ def read_levels(triple: Triple) -> tuple[Levels, Levels, Levels]:
     fused, ir, vi = (read_image(path).luma for path in (triple.fused, triple.ir, triple.vi))
     height, width = fused.shape
     return fused, ir[:height, :width], vi[:height, :width]
-
-
-def mean_of(scores: Sequence[Scores]) -> Scores:
-    """The mean of every value over images that all have the same ones."""
-    return {name: statistics.fmean(score[name] for score in scores) for name in scores[0]}
 
 
 # Copies: what the metrics say of images that nobody would call a fusion.
@@ -125,12 +119,7 @@ def distance(grid: Grid) -> str:
         ]
     ]
     for (dataset, run), result in grid.results.items():
-        alone = {
-            triple.stem: triple
-            for other, made in grid.of(dataset).items()
-            if other.sampler == ALONE and other.variant == run.variant
-            for triple in made.triples
-        }
+        alone = {triple.stem: triple for made in grid.alone(dataset, run.variant) for triple in made.triples}
         lines = []
         for triple in result.triples:
             fused, *both = read_levels(triple)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from tools.markdown import markdown_rows
 from util.config_io import write_variant
 from util.evaluate_cli import PAPER_METRICS
-from util.evaluation import Result
+from util.evaluation import Result, mean_of
 from util.published import PublishedTable
 from util.table_runs import Settings, TableRuns, published_rows
 from util.tables import printed
@@ -91,6 +90,11 @@ class Grid:
         """The results of a data set by run."""
         return {run: result for (name, run), result in self.results.items() if name == dataset}
 
+    def alone(self, dataset: str, variant: str) -> list[Result]:
+        """The results of EM alone in a variant."""
+        runs = self.of(dataset).items()
+        return [result for run, result in runs if (run.sampler, run.variant) == (ALONE, variant)]
+
 
 def grid_table(grid: Grid, published: Mapping[int, PublishedTable]) -> str:
     """Six metrics of every run on every data set, under what the paper and others printed."""
@@ -130,9 +134,8 @@ def shared_table(grid: Grid) -> str:
         rows = [[f"{dataset}, {len(stems)} pairs", *PAPER_METRICS]]
         for run, result in runs.items():
             if set(stems) <= set(result.evaluation.images):
-                scores = [result.evaluation.images[stem] for stem in stems]
-                means = (statistics.fmean(score[name] for score in scores) for name in PAPER_METRICS)
-                rows.append([run.label, *(f"{mean:.3f}" for mean in means)])
+                mean = mean_of([result.evaluation.images[stem] for stem in stems])
+                rows.append([run.label, *(f"{mean[name]:.3f}" for name in PAPER_METRICS)])
         parts.append(markdown_rows(*rows))
     return "\n\n".join(parts)
 
@@ -143,14 +146,14 @@ def beside_table(grid: Grid) -> str:
     rows = [["", "pairs", *(cell for name in names for cell in (name, "EM alone"))]]
     for (dataset, run), result in grid.results.items():
         scores = result.evaluation.images
-        alone: dict[str, dict[str, float]] = {}
-        for other, made in grid.of(dataset).items():
-            if (other.sampler, other.variant) == (ALONE, run.variant):
-                alone |= made.evaluation.images
+        alone = {
+            stem: score
+            for made in grid.alone(dataset, run.variant)
+            for stem, score in made.evaluation.images.items()
+        }
         if run.sampler == ALONE or not alone.keys() >= scores.keys():
             continue
-        means = [
-            statistics.fmean(of[stem][name] for stem in scores) for name in names for of in (scores, alone)
-        ]
-        rows.append([f"{dataset}, {run.label}", str(len(scores)), *(f"{mean:.3f}" for mean in means)])
+        means = mean_of(list(scores.values())), mean_of([alone[stem] for stem in scores])
+        cells = (f"{mean[name]:.3f}" for name in names for mean in means)
+        rows.append([f"{dataset}, {run.label}", str(len(scores)), *cells])
     return markdown_rows(*rows)

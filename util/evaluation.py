@@ -25,6 +25,11 @@ from util.pairs import Problem, fitted_size, images_by_stem
 Scores = dict[str, float]
 
 
+def mean_of(scores: Sequence[Scores]) -> Scores:
+    """The mean of every value over images that all have the same ones."""
+    return {name: statistics.fmean(score[name] for score in scores) for name in scores[0]}
+
+
 @dataclass(frozen=True)
 class Triple:
     """The files of one evaluation."""

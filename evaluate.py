@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from util.evaluate_cli import PAPER_METRICS, evaluate_parser
-from util.evaluation import Result, evaluate_all, find_triples
-from util.files import write_atomically
+from util.cli.evaluate_arguments import evaluate_parser
+from util.evaluation.folders import Result, evaluate_all, find_triples
+from util.evaluation.metrics import METRICS, PAPER_METRICS
+from util.evaluation.published import read_published
+from util.evaluation.table_runs import Settings, TableRuns
+from util.evaluation.tables import Format, Table, render
+from util.files import project_root, write_atomically
 from util.logger import get_logger
-from util.metrics import METRICS
-from util.published import read_published
-from util.table_runs import Settings, TableRuns
-from util.tables import Format, Table, render
 
-ROOT = Path(__file__).resolve().parent
+ROOT = project_root()
 SUFFIXES: dict[Format, str] = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
 
 log = logging.getLogger("ddfm")
@@ -123,13 +123,13 @@ def measure_folder(args: argparse.Namespace) -> tuple[list[Result], int]:
 def write_pictures(args: argparse.Namespace, tables: list[Table], results: list[Result]) -> None:
     """Panels, radar plots and the report, as far as they are asked for. Raises ValueError or OSError."""
     if args.pictures:
-        from util.plots import write_panels, write_radars  # here, for matplotlib takes its time
+        from util.evaluation.plots import write_panels, write_radars  # here, for matplotlib takes its time
 
         paths = write_panels(args.pictures, results, args.panels, args.stems, args.box)
         for path in paths + write_radars(args.pictures, tables):
             log.info(f"wrote {path}")
     if args.report:
-        from util.report import write_report
+        from util.evaluation.report import write_report
 
         write_report(args.report, tables, results, args.report_pairs, args.report_side, args.stems)
         log.info(f"wrote {args.report}, {args.report.stat().st_size / 1e6:.1f} MB")

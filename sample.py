@@ -11,7 +11,6 @@ import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,22 +26,24 @@ from guided_diffusion.tiling import TiledModel
 from guided_diffusion.ycbcr import full_range_luma, luma_tensor
 from util.allocator import keep_freed_memory
 from util.checkpoint import obtain
-from util.cli import sample_parser
+from util.cli.sample_arguments import sample_parser
 from util.device import check_precision, device_label
-from util.image_io import SourceImage, ValueRange
-from util.layouts import source_folders
-from util.logger import RunRecord, get_logger
-from util.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
+from util.files import project_root
+from util.images.image_io import SourceImage, ValueRange
+from util.images.layouts import source_folders
+from util.images.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
+from util.logger import get_logger
 from util.prior import choose_prior, describe_prior, load_model, read_config
 from util.process import print_any_name, stop_on_signals
-from util.results import FOLDERS, ResultWriter, start_record
-from util.runner import FuseBatch, OnStep, Runner, RunOptions
-from util.shared_run import SharedRun
-from util.shares import share_pairs
+from util.run.ranks import FailedElsewhere, World, join_world
+from util.run.record import RunRecord
+from util.run.results import FOLDERS, ResultWriter, start_record
+from util.run.runner import FuseBatch, OnStep, Runner, RunOptions
+from util.run.shared_run import SharedRun
+from util.run.shares import share_pairs
 from util.version import versions
-from util.world import FailedElsewhere, World, join_world
 
-ROOT = Path(__file__).resolve().parent
+ROOT = project_root()
 
 log = logging.getLogger("ddfm")
 

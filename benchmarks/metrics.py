@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from util.allocator import keep_freed_memory
-from util.metrics import METRICS, evaluate
+from util.evaluation.metrics import METRICS, evaluate
 
 
 def main() -> None:

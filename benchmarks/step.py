@@ -22,15 +22,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.naive import naive
+from benchmarks.rule_weights import rule_state_dict
 from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig
 from guided_diffusion.execution import DTYPES, CompiledModel, Execution, Precision, ready
 from guided_diffusion.fusion import fusion_steps
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.ycbcr import full_range_luma
-from tools.rule_weights import rule_state_dict
 from util.allocator import keep_freed_memory
-from util.image_io import stretch, write_png
+from util.images.image_io import stretch, write_png
 from util.prior import read_config
 
 Way = Literal["naive", "ours"]

@@ -22,16 +22,17 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from benchmarks.cost import gflop
 from benchmarks.step import Case, Outcome
 from guided_diffusion.config import ModelConfig
 from guided_diffusion.execution import DTYPES
-from tools.markdown import markdown_rows
-from tools.prior_cost import gflop
-from util.arguments import positive
+from util.cli.arguments import positive
 from util.device import device_label
+from util.files import project_root
+from util.markdown import markdown_rows
 from util.prior import read_config
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = project_root()
 PRIORS = {
     "compact": str(ROOT / "configs/model_config_compact.yaml"),
     "official": str(ROOT / "configs/model_config_imagenet.yaml"),

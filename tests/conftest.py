@@ -14,9 +14,9 @@ import yaml
 from hypothesis import settings
 from PIL import Image
 
+from benchmarks.rule_weights import rule_state_dict
 from guided_diffusion.script_util import create_model
 from guided_diffusion.unet import UNetModel
-from tools.rule_weights import rule_state_dict
 
 settings.register_profile("any machine", deadline=None)  # slow ones fail no test
 settings.load_profile("any machine")

@@ -1,4 +1,4 @@
-"""Files as they really come: makers of odd and bad ones, for tests/test_odd_inputs.py.
+"""Files as they really come: makers of odd and bad ones, for tests/util/images/test_odd_inputs.py.
 
 A maker gets the folder with a good pair, ``ir/x.png`` and ``vi/x.png`` of 40 rows and 64 columns, and changes it.
 """

@@ -15,12 +15,12 @@ from typing import get_args
 
 import numpy as np
 
-from tools.colour_measures import HEADINGS, measures
 from tools.contact_sheet import row, stack
-from util.colour import ColourMethod, ColourMode, colour_source, colourise
-from util.evaluation import Triple, find_triples
-from util.image_io import read_image, write_png
-from util.pairs import PairFiles, fitted_size, load_pair
+from util.evaluation.colour_measures import HEADINGS, measures
+from util.evaluation.folders import Triple, find_triples
+from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
+from util.images.image_io import read_image, write_png
+from util.images.pairs import PairFiles, fitted_size, load_pair
 
 METHODS: tuple[ColourMethod, ...] = get_args(ColourMethod)
 

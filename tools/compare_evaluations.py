@@ -20,18 +20,18 @@ import numpy as np
 from evaluate import run_sample
 from tools import resumable
 from tools.contact_sheet import row, stack
-from tools.markdown import markdown_rows
-from util.arguments import positive
+from util.cli.arguments import positive
 from util.config_io import write_variant
-from util.evaluate_cli import PAPER_METRICS
-from util.evaluation import mean_of
-from util.image_io import read_image, write_png
-from util.layouts import source_folders
-from util.metrics import evaluate
-from util.pairs import PairFiles, find_pairs
-from util.tables import printed
+from util.evaluation.folders import mean_of
+from util.evaluation.metrics import PAPER_METRICS, evaluate
+from util.evaluation.tables import printed
+from util.files import project_root
+from util.images.image_io import read_image, write_png
+from util.images.layouts import source_folders
+from util.images.pairs import PairFiles, find_pairs
+from util.markdown import markdown_rows
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = project_root()
 REFERENCE_STEPS = 100
 
 

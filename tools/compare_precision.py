@@ -24,19 +24,19 @@ from guided_diffusion.execution import DTYPES, Execution, Precision
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
 from guided_diffusion.ycbcr import luma_tensor
-from tools.markdown import markdown_rows
 from util.allocator import keep_freed_memory
-from util.arguments import positive
+from util.cli.arguments import positive
 from util.device import check_precision, choose_device, device_label
-from util.evaluate_cli import PAPER_METRICS
-from util.image_io import round_to_uint8, stretch
-from util.layouts import source_folders
+from util.evaluation.metrics import PAPER_METRICS, evaluate
+from util.files import project_root
+from util.images.image_io import round_to_uint8, stretch
+from util.images.layouts import source_folders
+from util.images.pairs import Pair, find_pairs, fit, load_pair
 from util.logger import get_logger
-from util.metrics import evaluate
-from util.pairs import Pair, find_pairs, fit, load_pair
+from util.markdown import markdown_rows
 from util.prior import choose_prior, load_model, read_config
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = project_root()
 BOUND = 0.01
 """Relative change of a metric up to which a precision counts as good as float32."""
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from util.image_io import decode_rgb, write_png
-from util.pairs import find_pairs
+from util.images.image_io import decode_rgb, write_png
+from util.images.pairs import find_pairs
 
 GAP = 6
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks import table as speed
+from benchmarks.cost import gflop, parameters
 from benchmarks.step import Case
 from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.execution import Execution
@@ -30,21 +31,20 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.samplers import SamplerName
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
-from tools.denoising import DENOISERS, denoise_all, losses_by_timestep, spread_of_colours
-from tools.markdown import fill_card
-from tools.photos import center_crop, load_photos
-from tools.prior_cost import gflop, parameters
-from tools.prior_curves import plot_losses, plot_training, read_log
-from tools.prior_report import cost_table, denoising_table, loss_table
-from tools.prior_samples import write_grids
-from tools.validation import SIGMAS
+from tools.prior_card.curves import plot_losses, plot_training, read_log
+from tools.prior_card.denoising import DENOISERS, denoise_all, losses_by_timestep, spread_of_colours
+from tools.prior_card.samples import write_grids
+from tools.prior_card.tables import cost_table, denoising_table, loss_table
+from tools.training.photos import center_crop, load_photos
+from tools.training.validation import SIGMAS
 from util.allocator import keep_freed_memory
 from util.checkpoint import OFFICIAL, PriorInfo, obtain
 from util.device import choose_device, device_label
-from util.files import write_atomically
+from util.files import project_root, write_atomically
+from util.markdown import fill_card
 from util.prior import load_ready, read_config
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = project_root()
 OFFICIAL_CONFIG = str(ROOT / "configs/model_config_imagenet.yaml")
 
 

@@ -14,15 +14,15 @@ import sys
 from pathlib import Path
 
 from evaluate import run_sample
-from tools import reproduction_checks as checks
 from tools import resumable
-from tools.markdown import fill_card
-from tools.reproduction_grid import DATASETS, Grid, Run, beside_table, grid_table, shared_table
-from util.arguments import positive
-from util.files import write_atomically
-from util.published import read_published
+from tools.reproduction import checks as checks
+from tools.reproduction.grid import DATASETS, Grid, Run, beside_table, grid_table, shared_table
+from util.cli.arguments import positive
+from util.evaluation.published import read_published
+from util.files import project_root, write_atomically
+from util.markdown import fill_card
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = project_root()
 RUNS = [f"{variant}:alone:100" for variant in ("released", "paper")] + ["released:ddim:25"]
 
 

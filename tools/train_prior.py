@@ -25,10 +25,10 @@ from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from tools.photos import center_crop, load_photos, to_batch
-from tools.recipe import Recipe
-from tools.team import Team, join_team
-from tools.training import Pace, Trainer, train
+from tools.training.loop import Pace, Trainer, train
+from tools.training.photos import center_crop, load_photos, to_batch
+from tools.training.recipe import Recipe
+from tools.training.team import Team, join_team
 from util.allocator import keep_freed_memory
 from util.device import device_label
 from util.prior import read_config

@@ -1,7 +1,8 @@
-"""Writing files so that each is there whole or not at all."""
+"""Files: written so that each is there whole or not at all, their hashes, and where the project's own lie."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import time
@@ -9,6 +10,12 @@ from pathlib import Path
 
 PART_PREFIX = ".part-"
 _ABANDONED_SECONDS = 600.0  # no write takes that long
+
+
+def project_root() -> Path:
+    """Where ``configs/`` and ``models/`` lie: the clone or, once installed, the package ``ddfm``."""
+    clone = Path(__file__).resolve().parents[1]
+    return clone if (clone / "configs").is_dir() else clone / "ddfm"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -29,6 +36,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -13,6 +13,7 @@ from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import AttentionBlock, UNetModel
 from util.checkpoint import CheckpointError, PriorInfo, load_prior, locate, obtain
 from util.config_io import read_yaml
+from util.files import project_root
 from util.memory import available_bytes
 
 OFFICIAL_CONFIG = "configs/model_config_imagenet.yaml"
@@ -84,7 +85,7 @@ def _check_unseen(model: UNetModel, info: PriorInfo, config_name: str) -> None:
     shipped = OFFICIAL_CONFIG if info.official else COMPACT_CONFIG if info.compact else None
     if shipped is None:
         return
-    published = _unseen(empty_model(read_config(ModelConfig, Path(__file__).parents[1] / shipped)))
+    published = _unseen(empty_model(read_config(ModelConfig, project_root() / shipped)))
     differing = [key for key, value in _unseen(model).items() if value != published[key]]
     if differing:
         raise CheckpointError(

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from util.checkpoint.cache import fetch
+from util.checkpoint.examine import examine
 from util.checkpoint.known import OFFICIAL, CheckpointError
-from util.checkpoint.report import examine
-from util.download import file_sha256
+from util.checkpoint.remote import DownloadError, file_name, is_remote
+from util.files import file_sha256, project_root
 from util.logger import get_logger
-from util.remote import DownloadError, file_name, is_remote
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = project_root()
 
 log = logging.getLogger("ddfm")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from util.checkpoint.download import download, read_origin
 from util.checkpoint.known import CheckpointError, known_file
-from util.download import download, read_origin
-from util.remote import file_name, is_remote, public_url
+from util.checkpoint.remote import file_name, is_remote, public_url
 
 log = logging.getLogger("ddfm")
 

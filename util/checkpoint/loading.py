@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from util.checkpoint.known import COMPACT_SHA256, OFFICIAL, REMEDY, CheckpointError, known_file
 from util.checkpoint.unwrap import Weights, unwrap
-from util.download import file_sha256
+from util.files import file_sha256
 
 _OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began its files until 1.6
 

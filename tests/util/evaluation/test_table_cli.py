@@ -1,0 +1,251 @@
+"""``python evaluate.py --table``: fusing, measuring and printing, with EM alone on small made-up data sets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import evaluate as command
+import sample
+from tests.conftest import PriorFiles, make_pair
+from util.evaluation.plots import panel, radar
+from util.evaluation.tables import Block, Row
+from util.evaluation.views import check_box, contrast_box, fused_file
+from util.images.layouts import TABLE_DATASETS
+
+ABLATION = Path(__file__).parents[3] / "configs/ablation"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """RoadScene (3 pairs, one in colour) and MRI-PET (1 pair), as they are distributed."""
+    for stem in ("a", "b", "c"):
+        make_pair(tmp_path / "scene", stem, (70, 100), "vi" if stem == "a" else "")
+    make_pair(tmp_path / "brain", "11")
+    root = tmp_path / "data"
+    (root / "RoadScene").mkdir(parents=True)
+    (tmp_path / "scene/ir").rename(root / "RoadScene/cropinfrared")
+    (tmp_path / "scene/vi").rename(root / "RoadScene/crop_LR_visible")
+    (root / "PET-MRI").mkdir()
+    (tmp_path / "brain/ir").rename(root / "PET-MRI/PET")
+    (tmp_path / "brain/vi").rename(root / "PET-MRI/MRI")
+    return root
+
+
+@pytest.fixture
+def few_steps(tmp_path: Path) -> Path:
+    path = tmp_path / "diffusion.yaml"
+    path.write_text("timestep_respacing: 2\n")
+    return path
+
+
+def run(tmp_path: Path, *more: str, configs: tuple[str, ...] = ("exp_1_paper", "exp_1_released")) -> int:
+    files = [str(ABLATION / f"{name}.yaml") for name in configs]
+    line = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "fused"), "--fusion_config", *files]
+    return command.main([*line, "--diffusion_config", str(tmp_path / "diffusion.yaml"), *more])
+
+
+def rows(text: str) -> list[dict[str, Any]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def ours(text: str) -> list[dict[str, Any]]:
+    return [row for row in rows(text) if row["rows"] == "here"]
+
+
+@pytest.mark.usefixtures("data", "few_steps")
+def test_a_table_has_our_rows_under_the_published_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(tmp_path, "--table", "1", "--tables_dir", str(tmp_path / "t")) == 0
+    captured = capsys.readouterr()
+    lines = [line.split("  ")[0] or line.strip() for line in captured.out.splitlines()]
+    assert lines[0].startswith("Table 1.")
+    assert captured.out.index("52.61") < captured.out.index("exp_1_paper (no prior)")
+    for name in ("MSRS", "M3FD", "TNO"):
+        assert f"{name} is not there; see {TABLE_DATASETS[name].home}" in captured.out.replace("\n  ", " ")
+        assert f"{name} is not in" in captured.err
+    made = ours((tmp_path / "t/table_1.csv").read_text())
+    assert [(row["dataset"], row["method"], row["images"]) for row in made] == [
+        ("RoadScene", "exp_1_paper (no prior)", "3"),
+        ("RoadScene", "exp_1_released (no prior)", "3"),
+    ]
+    values = json.loads((tmp_path / "t/RoadScene_exp_1_paper.json").read_text())
+    assert list(values["images"]) == ["a", "b", "c"]
+    assert float(made[0]["VIF"]) == pytest.approx(values["mean"]["VIF"])
+    assert {path.suffix for path in (tmp_path / "t").iterdir()} == {".txt", ".md", ".tex", ".csv", ".json"}
+
+
+@pytest.mark.usefixtures("data", "few_steps")
+def test_finished_images_are_reused_and_strangers_do_not_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(tmp_path, "--table", "1", configs=("exp_1_paper",)) == 0
+    image = tmp_path / "fused/RoadScene/exp_1_paper/recon/a.png"
+    made = image.stat().st_mtime_ns
+    Image.fromarray(np.zeros((64, 96), np.uint8)).save(image.with_name("stranger.png"))
+    capsys.readouterr()
+    assert run(tmp_path, "--table", "1", "--limit", "2", "--format", "csv", configs=("exp_1_paper",)) == 0
+    assert image.stat().st_mtime_ns == made
+    assert [row["images"] for row in ours(capsys.readouterr().out)] == ["2 of 3"]
+
+
+@pytest.mark.usefixtures("data", "few_steps")
+def test_table_2_runs_the_ablation_and_names_the_prior(
+    tmp_path: Path, tiny_prior: PriorFiles, capsys: pytest.CaptureFixture[str]
+):
+    line = [
+        "--data",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "fused"),
+        "--limit",
+        "1",
+        "--table",
+        "2",
+    ]
+    line += ["--diffusion_config", str(tmp_path / "diffusion.yaml"), "--model_config", str(tiny_prior.config)]
+    assert command.main([*line, "--sample_flags", "--device cpu"]) == 0
+    out = capsys.readouterr().out
+    for path in ABLATION.iterdir():
+        prior = "no prior" if path.stem.startswith("exp_1") else "prior prior.pt"
+        assert f"{path.stem} ({prior})" in out
+    assert "NOT the official checkpoint but prior.pt" in " ".join(out.split())
+    assert "41.82" in out  # Exp. I as published
+
+
+@pytest.mark.usefixtures("data", "few_steps")
+def test_several_tables_share_what_was_fused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    calls = []
+
+    def fuse(arguments: list[str]) -> int:
+        calls.append(arguments)
+        return sample.main(arguments)
+
+    monkeypatch.setattr(command, "run_sample", fuse)
+    assert run(tmp_path, "--table", "1", "2", "3", configs=("exp_1_paper",)) == 0
+    assert len(calls) == 2  # RoadScene, MRI-PET
+    out = capsys.readouterr().out
+    assert [word in out for word in ("Table 1.", "Table 2.", "Table 3.", "MRI-PET")] == [True] * 4
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_failed_pairs_and_runs_are_told(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]):
+    (data / "RoadScene/cropinfrared/b.png").write_bytes(b"none")
+    assert run(tmp_path, "--table", "1", "--format", "csv", configs=("exp_1_paper",)) == 1
+    captured = capsys.readouterr()
+    assert [row["images"] for row in ours(captured.out)] == ["2 of 3"]
+    assert "b.png: not a readable image" in captured.err and captured.err.count("ERROR") == 1
+    (tmp_path / "diffusion.yaml").write_text("timestep_respacing: none\n")
+    assert run(tmp_path, "--table", "1") == 2
+    assert "exp_1_released on RoadScene gave no result" in capsys.readouterr().out
+
+
+def test_interruption_while_fusing(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(command, "run_sample", lambda arguments: 130)
+    assert data.is_dir() and run(tmp_path, "--table", "1") == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_standard_protocol_leaves_out_values_of_the_other(
+    tmp_path: Path, data: Path, few_steps: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert data.is_dir() and few_steps.is_file()
+    assert run(tmp_path, "--table", "1", "--protocol", "standard", "--format", "csv") == 0
+    out = capsys.readouterr().out
+    published, made = rows(out)[0], ours(out)[0]
+    assert published["SD"] == "52.61" and published["SSIM"] == "" and published["protocol"] == "ddfm"
+    assert made["SSIM"] and made["protocol"] == "standard"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["--table", "1"], "--table needs --data"),
+        (["--table", "1", "--data", "x", "--fused", "y"], "--table goes without --fused"),
+        (["--fused", "x", "--ir", "y"], "--vi is missing"),
+        (["--table", "4", "--data", "x"], "invalid choice: 4"),
+        (["--table", "1", "--data", "x", "--box", "1,2,3"], "is not x,y,width,height"),
+        (["--table", "1", "--data", "x", "--box", "1,2,0,3"], "must start in the image and have a size"),
+    ],
+)
+def test_command_lines_that_make_no_sense(line: list[str], message: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(line)
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_nothing_there_or_not_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "data").mkdir()
+    assert run(tmp_path, "--table", "3") == 2
+    (tmp_path / "p.yaml").write_text("tables: {}")
+    assert run(tmp_path, "--table", "3", "--published", str(tmp_path / "p.yaml")) == 2
+    assert "has no table 3" in capsys.readouterr().err
+    assert run(tmp_path, "--table", "1", configs=("ours_paper", "ours_paper")) == 2
+    assert "have the same name" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("data", "few_steps")
+def test_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    line = ["--table", "1", "--pictures", str(tmp_path / "p")]
+    assert run(tmp_path, *line, "--stems", "b", "--box", "10,20,40,30") == 0
+    assert {path.name for path in (tmp_path / "p").iterdir()} == {
+        "panel_RoadScene_b.png",
+        "table_1_RoadScene_radar.png",
+    }
+    with Image.open(tmp_path / "p/panel_RoadScene_b.png") as image:
+        colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    assert (np.abs(colours.astype(int) - (255, 59, 48)).max(axis=1) < 8).sum() > 200  # the marked boxes
+    assert run(tmp_path, *line, "--stems", "z") == 1
+    assert "--stems z: there is no such image; there are a, b, c" in capsys.readouterr().err
+    assert run(tmp_path, *line, "--box", "90,0,20,20") == 1
+    assert "does not lie in it" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("data", "few_steps")
+def test_panels_show_sources_and_results_with_their_crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shown = []
+    monkeypatch.setattr(
+        "util.evaluation.plots.write_panels", lambda folder, results, *more: shown.extend(results) or []
+    )
+    assert run(tmp_path, "--table", "1", "--pictures", str(tmp_path / "p")) == 0
+    figure = panel(shown, "a", (10, 20, 40, 30))
+    top, bottom = figure.axes[:4], figure.axes[4:]
+    titles = ["infrared", "visible", "exp_1_paper (no prior)", "exp_1_released (no prior)"]
+    assert [axes.get_title() for axes in top] == titles
+    for above, below in zip(top, bottom, strict=True):
+        whole, crop = (axes.images[0].get_array() for axes in (above, below))
+        assert whole is not None and whole.shape == (64, 96, 3)  # sources cropped as the results are
+        assert np.array_equal(crop, whole[20:50, 10:50])  # type: ignore[arg-type]
+    assert fused_file(shown[0].triples[0]).parent.name == "color"
+
+
+def test_the_box_is_where_both_have_contrast():
+    rng = np.random.default_rng(1)
+    a, b = (np.full((120, 160), 100, np.uint8) for _ in range(2))
+    a[:40, :60] = rng.integers(0, 256, (40, 60))  # in one source only
+    for image in (a, b):
+        image[70:110, 100:150] = rng.integers(60, 140, (40, 50))
+    x, y, w, h = contrast_box(a, b)
+    assert min(x - 95, 155 - x - w, y - 65, 115 - y - h) >= 0
+    assert check_box((x, y, w, h), (120, 160), "image") == (x, y, w, h)
+
+
+def test_radar_needs_three_metrics_and_a_whole_row():
+    row = Row("m", "here", {"EN": 7.0, "SD": 40.0, "VIF": 0.5, "MSE": 3.0})
+    part = Row("part", "paper", {"SD": 80.0})
+    figure = radar(Block("TNO", [row, part]), ["EN", "SD", "VIF", "MSE"])
+    assert figure is not None
+    texts = {text.get_text() for text in figure.axes[0].texts}
+    assert texts == {"EN\n7.00", "SD\n40.00", "VIF\n0.50"}
+    assert radar(Block("TNO", [row]), ["EN", "SD", "MSE"]) is None
+    assert radar(Block("TNO", [part]), ["EN", "SD", "VIF"]) is None

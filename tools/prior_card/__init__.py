@@ -1,0 +1,1 @@
+"""What ``tools.evaluate_prior`` writes into the model card: denoising, curves, samples and tables."""

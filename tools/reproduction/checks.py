@@ -1,0 +1,279 @@
+"""What a fusion's numbers depend on: copies of the sources, the plain mean, the stretch, definitions, borders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from guided_diffusion import em
+from guided_diffusion.config import EMConfig
+from guided_diffusion.fusion import Rectifier
+from guided_diffusion.ycbcr import luma_tensor
+from tools.reproduction.grid import ALONE, Grid, Run
+from util.evaluation.folders import Result, Scores, Triple, mean_of
+from util.evaluation.metric_image import Image
+from util.evaluation.metrics import PAPER_METRICS, evaluate, evaluate_images, spatial_frequency
+from util.evaluation.published import PublishedTable
+from util.evaluation.tables import printed
+from util.images.image_io import read_image, round_to_uint8, stretch
+from util.markdown import markdown_rows
+
+Levels = NDArray[np.uint8]
+Values = NDArray[np.float64]
+
+ITERATIONS = 100
+BORDER_PAIRS = 10
+START_NOISE = 10.0  # grey levels, of the start that stands in for the estimate of a prior
+
+
+def tables(grid: Grid, published: Mapping[int, PublishedTable]) -> dict[str, str]:
+    """The Markdown of every check by its name, as far as the runs of ``grid`` allow it."""
+    sections = {"copies": copies(grid, published), "distance": distance(grid)}
+    if grid.of("RoadScene"):
+        runs = {run: result for run, result in grid.of("RoadScene").items() if run.limit is None}
+        sections["stretch"] = stretching(runs or grid.of("RoadScene"))
+        triples = widest(grid, "RoadScene").triples
+        sections["definitions"] = definitions(triples)
+        sections["borders"] = borders(triples[:BORDER_PAIRS])
+    return sections
+
+
+def widest(grid: Grid, dataset: str) -> Result:
+    """The result with most images."""
+    return max(grid.of(dataset).values(), key=lambda result: len(result.triples))
+
+
+def read_levels(triple: Triple) -> tuple[Levels, Levels, Levels]:
+    """Fused, infrared, visible, the sources cropped as the fused image was."""
+    fused, ir, vi = (read_image(path).luma for path in (triple.fused, triple.ir, triple.vi))
+    height, width = fused.shape
+    return fused, ir[:height, :width], vi[:height, :width]
+
+
+# Copies: what the metrics say of images that nobody would call a fusion.
+
+COPIES: dict[str, Callable[[Values, Values], Values]] = {
+    "infrared (CT, PET) itself": lambda ir, vi: ir,
+    "visible (MRI) itself": lambda ir, vi: vi,
+    "mean of both": lambda ir, vi: (ir + vi) / 2,
+    "mean of both, stretched": lambda ir, vi: stretch((ir + vi) / 2).astype(np.float64),
+    "brighter of both": np.maximum,
+}
+
+
+def copies(grid: Grid, published: Mapping[int, PublishedTable]) -> str:
+    """Metrics of plain copies; bold where one reaches what the paper prints for its method."""
+    parts = []
+    paper = {
+        name: values
+        for row in published[1].rows
+        if row.kind == "paper"
+        for name, values in row.values.items()
+    }
+    for dataset in dict.fromkeys(name for name, _ in grid.results):
+        scores: dict[str, list[Scores]] = {name: [] for name in COPIES}
+        for triple in widest(grid, dataset).triples:
+            _, ir, vi = read_levels(triple)
+            a, b = Image(ir), Image(vi)
+            for name, copy in COPIES.items():
+                image = Image(round_to_uint8(copy(a.values, b.values)))
+                scores[name].append(evaluate_images(image, a, b, PAPER_METRICS))
+        goal = paper.get(dataset, {})
+        rows = [[f"{dataset}, {len(scores['mean of both'])} pairs", *PAPER_METRICS]]
+        for name, of_images in scores.items():
+            mean = mean_of(of_images)
+            reached = {metric: metric in goal and mean[metric] >= goal[metric] for metric in PAPER_METRICS}
+            rows.append(
+                [
+                    name,
+                    *(f"**{printed(mean[m])}**" if reached[m] else printed(mean[m]) for m in PAPER_METRICS),
+                ]
+            )
+        if goal:
+            rows.append(["*DDFM, as published*", *(printed(goal.get(metric)) for metric in PAPER_METRICS)])
+        parts.append(markdown_rows(*rows))
+    return "\n\n".join(parts)
+
+
+# Distance: how far a result is from the plain mean, from each source and from EM alone.
+
+
+def distance(grid: Grid) -> str:
+    """Correlations, and what the prior changes in grey levels, for every run on every data set."""
+    rows = [
+        [
+            "",
+            "pairs",
+            "r, mean",
+            "r, infrared",
+            "r, visible",
+            "r, EM alone",
+            "RMS to EM alone",
+            "SF",
+            "SF, EM alone",
+        ]
+    ]
+    for (dataset, run), result in grid.results.items():
+        alone = {triple.stem: triple for made in grid.alone(dataset, run.variant) for triple in made.triples}
+        lines = []
+        for triple in result.triples:
+            fused, *both = read_levels(triple)
+            ir, vi = (source.astype(np.float64) for source in both)
+            line = {
+                "mean": _correlation(fused, ir + vi),
+                "ir": _correlation(fused, ir),
+                "vi": _correlation(fused, vi),
+            }
+            if run.sampler != ALONE and triple.stem in alone:
+                levels = read_levels(alone[triple.stem])[0]
+                other = levels.astype(np.float64)
+                line["alone"] = _correlation(fused, other)
+                line["rms"] = float(np.sqrt(((_fit(fused, other) - other) ** 2).mean()))
+                line["sf_alone"] = spatial_frequency(Image(levels))
+            line["sf"] = spatial_frequency(Image(fused))
+            lines.append(line)
+        mean = mean_of(lines)
+        cells = [f"{mean[name]:.4f}" for name in ("mean", "ir", "vi")]
+        cells += [
+            f"{mean[name]:.{digits}f}" if name in mean else "-" for name, digits in (("alone", 4), ("rms", 2))
+        ]
+        cells += [f"{mean['sf']:.2f}", f"{mean['sf_alone']:.2f}" if "sf_alone" in mean else "-"]
+        rows.append([f"{dataset}, {run.label}", str(len(lines)), *cells])
+    return markdown_rows(*rows)
+
+
+def _correlation(x: Values | Levels, y: Values) -> float:
+    return float(np.corrcoef(x.ravel(), y.ravel())[0, 1])
+
+
+def _fit(x: Values | Levels, y: Values) -> Values:
+    """``a x + b`` nearest to y: two stretches of one image do not differ."""
+    slope, offset = np.polyfit(x.ravel(), y.ravel(), 1)
+    return slope * x + offset
+
+
+# The stretch of the output, and the definitions of the metrics.
+
+
+def stretching(runs: Mapping[Run, Result]) -> str:
+    """Metrics of the same results, stretched from minimum to maximum (as released) and between percentiles."""
+    limits = {"minimum ... maximum": 0.0, "0.1 % ... 99.9 %": 0.1, "1 % ... 99 %": 1.0}
+    rows = [["RoadScene", "stretched from ... to", *PAPER_METRICS]]
+    for run, result in runs.items():
+        scores: dict[str, list[Scores]] = {name: [] for name in limits}
+        for triple in result.triples:
+            fused, ir, vi = read_levels(triple)
+            for name, percent in limits.items():
+                low, high = np.percentile(fused, [percent, 100 - percent])
+                image = round_to_uint8(np.clip((fused - low) / max(high - low, 1.0), 0, 1) * 255)
+                scores[name].append(evaluate(image, ir, vi, PAPER_METRICS))
+        for name, of_images in scores.items():
+            mean = mean_of(of_images)
+            rows.append([run.label, name, *(printed(mean[metric]) for metric in PAPER_METRICS)])
+    return markdown_rows(*rows)
+
+
+def definitions(triples: Sequence[Triple]) -> str:
+    """The same fused images (EM alone, released) by either protocol, and not rounded to 8 bits."""
+    labels = (
+        "protocol ddfm",
+        "protocol standard",
+        "protocol ddfm, not rounded to 8 bits",
+        "ddfm, not stretched",
+    )
+    scores: dict[str, list[Scores]] = {label: [] for label in labels}
+    for triple in triples:
+        _, ir, vi = read_levels(triple)
+        *_, luma = em_alone(EMConfig(), ir, vi)
+        values = stretch(luma).astype(np.float64)
+        rounded, a, b = Image(round_to_uint8(values)), Image(ir), Image(vi)
+        exact = Image(rounded.levels)
+        exact.__dict__["values"] = values  # what all but the histograms of EN and MI work on
+        plain = Image(round_to_uint8(np.clip((luma + 1) * 127.5, 0, 255)))
+        for label, image in zip(labels, (rounded, rounded, exact, plain), strict=True):
+            protocol = "standard" if label == labels[1] else "ddfm"
+            scores[label].append(evaluate_images(image, a, b, PAPER_METRICS, protocol))
+    rows = [[f"RoadScene, {len(triples)} pairs, EM alone", *PAPER_METRICS]]
+    for label, of_images in scores.items():
+        mean = mean_of(of_images)
+        rows.append([label, *(f"{mean[metric]:.3f}" for metric in PAPER_METRICS)])
+    return markdown_rows(*rows)
+
+
+# Algorithm 1 at the borders of regions.
+
+
+def borders(triples: Sequence[Triple]) -> str:
+    """Where pixels end up, and edges that no source has, for the forms of the EM iteration without a prior."""
+    forms: dict[str, tuple[EMConfig, bool]] = {
+        "as printed: Eq. (16) upside down, no cap": (EMConfig("paper", rho=0.1, cap=None), True),
+        "put right, no cap": (EMConfig("paper", rho=0.1, cap=None), False),
+        "put right, cap 2 (`paper`)": (EMConfig("paper", rho=0.1), False),
+        "`released`": (EMConfig(), False),
+    }
+    names = ("at infrared, %", "at visible, %", "near the middle, %", "new edges", "last change, levels")
+    rows = [["form", "start", *names]]
+    for label, (config, as_printed) in forms.items():
+        for start, noise in (("mean", 0.0), (f"mean and noise of {START_NOISE:g} levels", START_NOISE)):
+            lines = []
+            for triple in triples:
+                _, ir, vi = read_levels(triple)
+                *_, before, luma = em_alone(config, ir, vi, noise, as_printed)
+                lines.append(_places(luma, before, ir, vi))
+            rows.append([label, start, *(f"{mean_of(lines)[name]:.2f}" for name in names)])
+    return f"{markdown_rows(*rows)}\n\nMeans over {len(triples)} pairs."
+
+
+def _places(luma: Values, before: Values, ir: Levels, vi: Levels) -> Scores:
+    """Shares of the pixels at a source or in the middle, where the sources differ by 20 levels or more.
+
+    ``new edges``: mean gradient where both sources vary by less than 2 levels from pixel to pixel, over that of
+    the mean of both sources there.
+    """
+    fused, a, b = (luma + 1) * 127.5, ir.astype(np.float64), vi.astype(np.float64)
+    apart = np.abs(a - b) >= 20
+    place = (fused[apart] - b[apart]) / (a[apart] - b[apart])  # 0 at visible, 1 at infrared
+    slopes = [np.abs(np.diff(image, axis=1)) for image in (fused, a, b, (a + b) / 2)]
+    flat = (slopes[1] < 2) & (slopes[2] < 2)
+    return {
+        "at infrared, %": 100 * float((place > 0.9).mean()),
+        "at visible, %": 100 * float((place < 0.1).mean()),
+        "near the middle, %": 100 * float((np.abs(place - 0.5) < 0.1).mean()),
+        "new edges": float(slopes[0][flat].mean() / max(slopes[3][flat].mean(), 1e-6)),
+        "last change, levels": float(np.sqrt(((luma - before) ** 2).mean())) * 127.5,
+    }
+
+
+def em_alone(
+    config: EMConfig, ir: Levels, vi: Levels, noise: float = 0.0, as_printed: bool = False
+) -> Iterator[Values]:
+    """The luma, (H, W) about [-1, 1], after each iteration from the mean of the sources, without a prior.
+
+    ``noise``: deviation, in grey levels, of Gaussian noise added to the start. ``as_printed``: Eq. (16) as it
+    stands in the paper.
+    """
+    a, b = (luma_tensor(image[None]) for image in (ir, vi))
+    generator = torch.Generator().manual_seed(3407)
+    f = (a + b) / 2 + torch.randn(a.shape, generator=generator) * (noise / 127.5)
+    rectifier = Rectifier(config, a, b)
+    for _ in range(ITERATIONS):
+        with torch.no_grad():
+            f = _printed_step(rectifier, f) if as_printed else rectifier.rectify_luma(f)
+        yield f[0, 0].double().numpy()
+
+
+def _printed_step(rectifier: Rectifier, f: Tensor) -> Tensor:
+    """Algorithm 1 with the right side of Eq. (16) as printed, the reciprocal of the expectation that is meant."""
+    problem, state = rectifier.problem, rectifier.state
+    assert isinstance(state, em.EMState)
+    config, y, x = problem.config, problem.y, f - problem.v
+    m, n = (1 / value for value in em.inverse_expectations(config, y, x, state.gamma, state.rho))
+    gamma, rho = em.scale_update(m, state.gamma), em.scale_update(n, state.rho)
+    k = em.k_update(problem.transfer, x, state.u1, state.u2)
+    u1, u2 = em.u_update(em.periodic_gradient(k), config.lamb, config.rho)
+    rectifier.state = em.EMState(gamma, rho, u1, u2)
+    return problem.v + em.x_update(y, m, n, k, config.rho)

@@ -1,0 +1,159 @@
+"""Runs of ``sample.py`` over data sets, variants, samplers and steps, and their metrics as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from util.config_io import write_variant
+from util.evaluation.folders import Result, mean_of
+from util.evaluation.metrics import PAPER_METRICS
+from util.evaluation.published import PublishedTable
+from util.evaluation.table_runs import Settings, TableRuns, published_rows
+from util.evaluation.tables import printed
+from util.markdown import markdown_rows
+
+DATASETS = ("RoadScene", "TNO", "MRI-CT", "MRI-PET")
+VARIANTS = ("released", "paper")
+ALONE = "alone"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way of fusing: ``sampler`` may be ``alone`` (no prior). ``limit``: only the first pairs of each set."""
+
+    variant: str
+    sampler: str
+    steps: int
+    limit: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Run:
+        """``variant:sampler:steps[:limit]``. Raises ValueError."""
+        parts = text.split(":")
+        known = (
+            len(parts) in (3, 4) and parts[0] in VARIANTS and parts[1] in (ALONE, "ddim", "ddpm", "dpmpp_2m")
+        )
+        if not known or not all(number.isdecimal() and int(number) for number in parts[2:]):
+            raise ValueError(
+                f"{text} is not variant:sampler:steps[:limit], such as released:ddim:25 or paper:alone:100"
+            )
+        return cls(parts[0], parts[1], int(parts[2]), int(parts[3]) if len(parts) == 4 else None)
+
+    @property
+    def label(self) -> str:
+        sampler = "EM alone" if self.sampler == ALONE else self.sampler
+        return f"{self.variant}, {sampler}, {self.steps} {'iterations' if self.sampler == ALONE else 'steps'}"
+
+
+@dataclass
+class Grid:
+    """Fuses and measures each run on each data set once; finished images of an earlier time are kept.
+
+    ``fuse``: ``sample.main``; ``flags``: more of its flags, for every run.
+    """
+
+    data: Path
+    out: Path
+    root: Path
+    fuse: Callable[[list[str]], int]
+    workers: int = 1
+    flags: Sequence[str] = ()
+    results: dict[tuple[str, Run], Result] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, run: Run, datasets: Sequence[str]) -> None:
+        """Make the results of a run. Raises KeyboardInterrupt, ValueError."""
+        config = "exp_1" if run.sampler == ALONE else "ours"
+        fusion = self.root / f"configs/ablation/{config}_{run.variant}.yaml"
+        diffusion = self._diffusion(run)
+        out = self.out / diffusion.stem
+        flags = ["--diffusion_config", str(diffusion), "--quiet", *self.flags]
+        runs = TableRuns(
+            Settings(self.data, out, PAPER_METRICS, "ddfm", run.limit, self.workers, flags), self.fuse
+        )
+        for dataset in datasets:
+            for result in runs.results_of(dataset, [fusion]):
+                self.results[dataset, run] = result
+                self.counts[dataset] = runs.count(dataset)
+        self.missing |= runs.missing
+
+    def _diffusion(self, run: Run) -> Path:
+        """The configuration of the sampler, as shipped but for what the run says."""
+        sampler = "ddim" if run.sampler == ALONE else run.sampler
+        shipped, path = self.root / "configs/diffusion_config.yaml", self.out / f"{sampler}_{run.steps}.yaml"
+        return write_variant(shipped, path, sampler=sampler, timestep_respacing=run.steps)
+
+    def of(self, dataset: str) -> dict[Run, Result]:
+        """The results of a data set by run."""
+        return {run: result for (name, run), result in self.results.items() if name == dataset}
+
+    def alone(self, dataset: str, variant: str) -> list[Result]:
+        """The results of EM alone in a variant."""
+        runs = self.of(dataset).items()
+        return [result for run, result in runs if (run.sampler, run.variant) == (ALONE, variant)]
+
+
+def grid_table(grid: Grid, published: Mapping[int, PublishedTable]) -> str:
+    """Six metrics of every run on every data set, under what the paper and others printed."""
+    parts = []
+    settings = Settings(grid.data, grid.out, PAPER_METRICS, "ddfm")
+    for dataset in DATASETS:
+        runs = grid.of(dataset)
+        if not runs:
+            continue
+        rows = [[dataset, "images", *PAPER_METRICS]]
+        for row in [row for table in (1, 2) for row in published_rows(published[table], dataset, settings)]:
+            line = [
+                f"*{row.label}*",
+                row.images or "?",
+                *(printed(row.values.get(name)) for name in PAPER_METRICS),
+            ]
+            if line not in rows:
+                rows.append(line)
+        for run, result in runs.items():
+            images = len(result.evaluation.images)
+            count = str(images) if images == grid.counts[dataset] else f"{images} of {grid.counts[dataset]}"
+            values = [result.evaluation.statistic(name)[0] for name in PAPER_METRICS]
+            rows.append([run.label, count, *map(printed, values)])
+        parts.append(markdown_rows(*rows))
+    return "\n\n".join(parts)
+
+
+def shared_table(grid: Grid) -> str:
+    """The same over the pairs that all runs with a prior share, with a third digit: what more steps change."""
+    parts = []
+    for dataset in DATASETS:
+        runs = grid.of(dataset)
+        with_prior = [set(result.evaluation.images) for run, result in runs.items() if run.sampler != ALONE]
+        stems = sorted(set.intersection(*with_prior)) if len(with_prior) > 1 else []
+        if not stems:
+            continue
+        rows = [[f"{dataset}, {len(stems)} pairs", *PAPER_METRICS]]
+        for run, result in runs.items():
+            if set(stems) <= set(result.evaluation.images):
+                mean = mean_of([result.evaluation.images[stem] for stem in stems])
+                rows.append([run.label, *(f"{mean[name]:.3f}" for name in PAPER_METRICS)])
+        parts.append(markdown_rows(*rows))
+    return "\n\n".join(parts)
+
+
+def beside_table(grid: Grid) -> str:
+    """Every run with a prior beside EM alone of the same variant on the same pairs."""
+    names = ("VIF", "Qabf", "SSIM")
+    rows = [["", "pairs", *(cell for name in names for cell in (name, "EM alone"))]]
+    for (dataset, run), result in grid.results.items():
+        scores = result.evaluation.images
+        alone = {
+            stem: score
+            for made in grid.alone(dataset, run.variant)
+            for stem, score in made.evaluation.images.items()
+        }
+        if run.sampler == ALONE or not alone.keys() >= scores.keys():
+            continue
+        means = mean_of(list(scores.values())), mean_of([alone[stem] for stem in scores])
+        cells = (f"{mean[name]:.3f}" for name in names for mean in means)
+        rows.append([f"{dataset}, {run.label}", str(len(scores)), *cells])
+    return markdown_rows(*rows)

@@ -1,0 +1,1 @@
+"""What ``tools.train_prior`` is made of: photographs, batches, the loop, its processes and a look at the prior."""

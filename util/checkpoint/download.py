@@ -1,0 +1,253 @@
+"""Fetching a remote file once: resumed where it stopped, checked, and under its name only when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from util.checkpoint.remote import (
+    ConnectionLost,
+    DownloadError,
+    Reply,
+    ServerUnreachable,
+    open_remote,
+    public_url,
+)
+from util.files import file_sha256, write_atomically
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+WAITS = (1, 2, 4, 8)  # seconds before each new attempt; bytes that came let the count begin anew
+_PIECE = 1 << 18
+
+log = logging.getLogger("ddfm")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a file came from; kept beside it as ``NAME.source.json``, from the first byte on."""
+
+    url: str
+    size: int | None
+    version: str
+
+
+def part_path(target: Path) -> Path:
+    """Where an unfinished download of ``target`` waits to be continued."""
+    return target.with_name(f"{target.name}.part")
+
+
+def origin_path(target: Path) -> Path:
+    """Where the :class:`Origin` of ``target`` is kept."""
+    return target.with_name(f"{target.name}.source.json")
+
+
+def read_origin(target: Path) -> Origin | None:
+    """Where ``target`` was fetched from; None if that is not known, as for files that were put there by hand."""
+    try:
+        return Origin(**json.loads(origin_path(target).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def download(
+    url: str, target: Path, *, size: int | None = None, sha256: str = "", progress: bool = True
+) -> None:
+    """Fetch ``url`` into the file ``target``, which appears whole or not at all; one that exists is left alone.
+
+    The bytes gather in ``NAME.part``; after a lost connection, an interruption or kill -9 the next attempt goes
+    on from there, unless the server cannot, or the file there has changed: then it starts over. ``size`` and
+    ``sha256`` are those of a known file. Raises :class:`~util.checkpoint.remote.DownloadError`.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _open_part(target) as stream:
+            if target.exists():  # another process has just finished it
+                part_path(target).unlink()
+                return
+            _fill(stream, url, target, size, progress)
+            os.fsync(stream.fileno())
+            _verify(target, size, sha256)
+            if fcntl is None:
+                stream.close()  # Windows renames no open files
+            part_path(target).replace(target)
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _open_part(target: Path) -> Iterator[FileIO]:
+    """The unfinished file, for appending and for this process alone; an empty one does not stay."""
+    part = part_path(target)
+    while True:
+        stream = FileIO(part, "ab")
+        with contextlib.suppress(FileNotFoundError):
+            if _lock(stream, target) and os.path.samestat(os.fstat(stream.fileno()), part.stat()):
+                break
+        stream.close()  # finished and renamed between our opening and our locking
+    try:
+        yield stream
+    finally:
+        if not stream.closed and os.fstat(stream.fileno()).st_size == 0:
+            part.unlink(missing_ok=True)
+            if not target.exists():
+                origin_path(target).unlink(missing_ok=True)
+        stream.close()
+
+
+def _lock(stream: FileIO, target: Path) -> bool:
+    if fcntl is not None:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.close()
+            raise DownloadError(
+                f"{target} is being downloaded by another process: wait until it is done"
+            ) from None
+        except OSError as error:  # file systems without locks
+            log.debug(f"{target}: no lock ({error})")
+    return True
+
+
+def _fill(stream: FileIO, url: str, target: Path, size: int | None, progress: bool) -> None:
+    """Append to the unfinished file until it is whole, over as many connections as it takes."""
+    have = os.fstat(stream.fileno()).st_size
+    origin = read_origin(target)
+    if origin is None or origin.url != public_url(url):
+        have, origin = 0, Origin(public_url(url), None, "")
+    if origin.size is not None and have == origin.size and have > 0:
+        return
+    best, failures, reached = have, 0, False
+    with tqdm(
+        desc=target.name[:40],
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        leave=False,
+        disable=None if progress else True,
+    ) as bar:
+        while True:
+            try:
+                with open_remote(url, have, origin.version) as reply:
+                    reached = True
+                    _check_same(stream, target, reply, origin)
+                    origin = _start(stream, target, reply, origin, size)
+                    _show(bar, reply)
+                    _copy(stream, reply, target, bar)
+                    return
+            except ConnectionLost as error:
+                have = os.fstat(stream.fileno()).st_size
+                failures = 1 if have > best else failures + 1
+                best = max(best, have)
+                if failures > len(WAITS) or (isinstance(error, ServerUnreachable) and not reached):
+                    raise DownloadError(f"{error}{_kept(have, target)}") from error
+                log.warning(f"{error}: going on in {WAITS[failures - 1]} s")
+                time.sleep(WAITS[failures - 1])
+
+
+def _check_same(stream: FileIO, target: Path, reply: Reply, origin: Origin) -> None:
+    """Where the server names no version, the size is all that can tell that the file there is another now."""
+    if reply.offset and None not in (reply.size, origin.size) and reply.size != origin.size:
+        stream.truncate(0)
+        raise ConnectionLost(
+            f"{target.name}: the file has {reply.size:,} bytes now, no longer {origin.size:,}"
+        )
+
+
+def _start(stream: FileIO, target: Path, reply: Reply, origin: Origin, size: int | None) -> Origin:
+    """Make the unfinished file end where the reply begins, if the reply is the file that is wanted."""
+    where = origin.url
+    if size is not None and reply.size is not None and reply.size != size:
+        raise DownloadError(
+            f"{where}: the file there has {reply.size:,} bytes, but {target.name} has {size:,}: another file"
+        )
+    have = os.fstat(stream.fileno()).st_size
+    total = reply.size if reply.size is not None else size
+    if have > reply.offset:
+        log.info(f"{where}: starting over, for what is here ({have:,} bytes) cannot be continued")
+        stream.truncate(reply.offset)
+    elif have:
+        log.info(f"{where}: going on after {have:,} of {'?' if total is None else f'{total:,}'} bytes")
+    else:
+        amount = "" if total is None else f", {total:,} bytes,"
+        log.info(f"downloading {where}{amount} to {target}")
+    free = shutil.disk_usage(target.parent).free
+    if total is not None and total - reply.offset > free:
+        raise DownloadError(
+            f"{target}: {total - reply.offset:,} more bytes are needed, but only {free:,} are free on that disk: "
+            f"make room and start again{_kept(reply.offset, target)}"
+        )
+    version = reply.version or (origin.version if reply.offset else "")
+    origin = Origin(where, total, version)
+    write_atomically(origin_path(target), (json.dumps(asdict(origin), indent=2) + "\n").encode())
+    return origin
+
+
+def _show(bar: Any, reply: Reply) -> None:
+    bar.total = reply.size
+    bar.initial = bar.n = reply.offset
+    bar.refresh()
+
+
+def _copy(stream: FileIO, reply: Reply, target: Path, bar: Any) -> None:
+    have = reply.offset
+    while piece := _read(reply.stream):
+        try:
+            view = memoryview(piece)
+            while view:
+                view = view[stream.write(view) :]
+        except OSError as error:
+            kept = _kept(os.fstat(stream.fileno()).st_size, target)
+            raise DownloadError(
+                f"{target} cannot be written after {have:,} bytes ({error.strerror}): make room and start again{kept}"
+            ) from error
+        have += len(piece)
+        bar.update(len(piece))
+    if reply.size is not None and have != reply.size:
+        raise ConnectionLost(f"{target.name}: the connection ended after {have:,} of {reply.size:,} bytes")
+
+
+def _read(stream: Any) -> bytes:
+    try:
+        return stream.read1(_PIECE)  # what has come so far: then little is lost with the connection
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise ConnectionLost(f"the connection broke ({error.strerror or error})") from error
+
+
+def _kept(count: int, target: Path) -> str:
+    return f" (the first {count:,} bytes are kept in {part_path(target)})" if count else ""
+
+
+def _verify(target: Path, size: int | None, sha256: str) -> None:
+    """Throw the finished bytes away if they are not those of the known file."""
+    part = part_path(target)
+    have = part.stat().st_size
+    if size is not None and have != size:
+        problem = f"{have:,} bytes came, not {size:,}"
+    elif sha256 and (found := file_sha256(part)) != sha256:
+        problem = f"what came has the sha256 {found}, not {sha256}"
+    else:
+        return
+    part.unlink()
+    origin_path(target).unlink(missing_ok=True)
+    raise DownloadError(
+        f"{target.name}: {problem}. It was thrown away; start again, and if that is of no use take another source"
+    )

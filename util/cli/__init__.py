@@ -1,0 +1,1 @@
+"""The command lines of ``sample.py`` and ``evaluate.py``."""

@@ -1,0 +1,185 @@
+"""The command line of ``evaluate.py``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import get_args
+
+from util.cli.arguments import positive
+from util.evaluation.metrics import METRICS, PAPER_METRICS, Protocol
+from util.evaluation.tables import Format
+from util.evaluation.views import Box
+
+_EPILOG = """\
+exit status: 0 all evaluated (with --table: all data sets that are there; missing ones are named below the
+table); 1 some files are missing, extra or unusable, or some fusion failed; 2 nothing evaluated; 130 interrupted
+"""
+
+
+def metric_list(text: str) -> list[str]:
+    """Comma-separated names of metrics, whatever their case."""
+    known = {name.lower(): name for name in METRICS}
+    names = [part.strip().lower() for part in text.split(",")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown metric {unknown[0]!r}; there are {', '.join(METRICS)}")
+    return [known[name] for name in names]
+
+
+def box(text: str) -> Box:
+    """``x,y,width,height`` in pixels."""
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not x,y,width,height in pixels, such as 40,60,96,64"
+        ) from error
+    if min(x, y) < 0 or min(width, height) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must start in the image and have a size")
+    return x, y, width, height
+
+
+def evaluate_parser(root: Path) -> argparse.ArgumentParser:
+    """The parser; default paths lie in ``root``, the folder of the project."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate.py",
+        description="Metrics of fused images against their sources, files of the same name in three folders; or, "
+        "with --table, the paper's tables with rows made here.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_folders(parser)
+    _add_measuring(parser)
+    _add_tables(parser, root)
+    _add_pictures(parser)
+    return parser
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("one folder of fused images").add_argument
+    add("--fused", type=Path, metavar="DIR", help="fused images, such as output/recon")
+    add("--ir", type=Path, metavar="DIR", help="infrared sources (or CT, PET, SPECT)")
+    add("--vi", type=Path, metavar="DIR", help="visible sources (or MRI)")
+    add("--json", type=Path, metavar="FILE", help="write means and every image's values (default: not)")
+    add("--csv", type=Path, metavar="FILE", help="write every image's values (default: not)")
+
+
+def _add_measuring(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("how to measure").add_argument
+    add(
+        "--metrics",
+        type=metric_list,
+        metavar="LIST",
+        help=f"comma-separated (default: {','.join(METRICS)}; with --table {','.join(PAPER_METRICS)})",
+    )
+    add(
+        "--protocol",
+        choices=get_args(Protocol),
+        default="ddfm",
+        help="ddfm: as published tables were made, quirks included; standard: SSIM and PSNR of range 255, "
+        "Qabf without quirks (default: ddfm)",
+    )
+    add("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
+
+
+def _add_tables(parser: argparse.ArgumentParser, root: Path) -> None:
+    add = parser.add_argument_group("the paper's tables").add_argument
+    add(
+        "--table",
+        type=int,
+        nargs="+",
+        choices=(1, 2, 3),
+        help="1: infrared-visible; 2: ablation; 3: medical. Fuses the data sets (finished images are kept) and "
+        "prints the table",
+    )
+    add("--data", type=Path, metavar="ROOT", help="folder that holds the data sets, as they are distributed")
+    add("--format", choices=get_args(Format), default="text", help="of the printed table (default: text)")
+    add(
+        "--tables_dir",
+        type=Path,
+        metavar="DIR",
+        help="also write the tables in every format, and every image's values as JSON (default: not)",
+    )
+    add("--limit", type=positive, metavar="N", help="only the first N images of each set (default: all)")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        default=root / "output/tables",
+        help="folder for the fused images (default: output/tables)",
+    )
+    add(
+        "--fusion_config",
+        type=Path,
+        nargs="+",
+        metavar="YAML",
+        help="one row each (default: configs/fusion_config.yaml; for table 2 all of configs/ablation)",
+    )
+    add("--model_config", type=Path, metavar="YAML", help="the prior (default: as sample.py chooses)")
+    add("--diffusion_config", type=Path, metavar="YAML", help="the sampler (default: sample.py's)")
+    add(
+        "--sample_flags",
+        type=shlex.split,
+        default=[],
+        metavar="FLAGS",
+        help="more flags for sample.py in one word, such as '--batch_size 4 --precision fp16' (default: none)",
+    )
+    add(
+        "--published",
+        type=Path,
+        metavar="YAML",
+        default=root / "configs/published_tables.yaml",
+        help="rows that others printed (default: configs/published_tables.yaml)",
+    )
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("pictures and report").add_argument
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write one self-contained HTML page with tables, every image's metrics and a slider for every pair "
+        "(default: not)",
+    )
+    add(
+        "--report_pairs",
+        type=positive,
+        default=24,
+        metavar="N",
+        help="pairs of each data set whose images are put into the page (default: 24)",
+    )
+    add(
+        "--report_side",
+        type=positive,
+        default=640,
+        metavar="PX",
+        help="the longer side of those images is at most this (default: 640)",
+    )
+    add(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="write panels of sources, results and zoomed crops and, with --table, radar plots (default: not)",
+    )
+    add(
+        "--panels",
+        type=positive,
+        default=3,
+        metavar="N",
+        help="pairs of each data set that get a panel (default: 3)",
+    )
+    add(
+        "--stems",
+        type=lambda text: text.split(","),
+        metavar="LIST",
+        help="the pairs for panels and report, comma-separated names (default: the first ones)",
+    )
+    add(
+        "--box",
+        type=box,
+        metavar="X,Y,W,H",
+        help="the crop to zoom into, in pixels (default: where both sources have contrast)",
+    )

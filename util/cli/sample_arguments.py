@@ -1,0 +1,144 @@
+"""The command line of ``sample.py``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from util.cli.arguments import positive
+from util.run.batching import BatchSize
+from util.version import __version__
+
+_EPILOG = """\
+torchrun --standalone --nproc-per-node N sample.py ... shares the pairs out over N processes, each with a CUDA
+device, or a part of the cores, of its own
+
+exit status: 0 all pairs are fused; 1 some failed, the others are done; 2 nothing was started;
+130 interrupted (torchrun: 0 or 1)
+"""
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2^63 - 1")
+    return number
+
+
+def _batch_size(text: str) -> BatchSize:
+    if text == "auto":
+        return "auto"
+    try:
+        return positive(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is neither a whole number nor auto") from None
+
+
+def sample_parser(root: Path) -> argparse.ArgumentParser:
+    """The parser; default paths lie in ``root``, the folder of the project."""
+    parser = argparse.ArgumentParser(
+        prog="sample.py",
+        description="Fuse every pair of images of the same name in DIR/ir and DIR/vi.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    published = parser.add_argument_group("flags of the published script")
+    published.add_argument(
+        "--model_config",
+        type=Path,
+        metavar="YAML",
+        help="the prior (default: configs/model_config_imagenet.yaml, the official prior, if its "
+        "checkpoint lies in models/; otherwise configs/model_config_compact.yaml)",
+    )
+    published.add_argument(
+        "--diffusion_config",
+        type=Path,
+        metavar="YAML",
+        default=root / "configs/diffusion_config.yaml",
+        help="the sampler and its steps (default: configs/diffusion_config.yaml)",
+    )
+    published.add_argument(
+        "--gpu",
+        type=int,
+        metavar="N",
+        help="CUDA device N, or the CPU where there is no CUDA (default: not given, --device decides)",
+    )
+    published.add_argument(
+        "--save_dir",
+        type=Path,
+        metavar="DIR",
+        default=root / "output",
+        help="folder for the results (default: output)",
+    )
+    ours = parser.add_argument_group("more flags")
+    ours.add_argument(
+        "--fusion_config",
+        type=Path,
+        metavar="YAML",
+        default=root / "configs/fusion_config.yaml",
+        help="the EM rectification, seed, sizes and colour (default: configs/fusion_config.yaml)",
+    )
+    ours.add_argument(
+        "--input",
+        type=Path,
+        metavar="DIR",
+        default=root / "input",
+        help="folder that holds the folders ir and vi, or a data set as it is distributed: MSRS, M3FD, RoadScene, "
+        "TNO, LLVIP, Harvard (default: input)",
+    )
+    ours.add_argument(
+        "--ir",
+        type=Path,
+        metavar="DIR",
+        help="folder of infrared, CT, PET or SPECT images (default: ir in --input)",
+    )
+    ours.add_argument(
+        "--vi", type=Path, metavar="DIR", help="folder of visible or MRI images (default: vi in --input)"
+    )
+    ours.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)"
+    )
+    ours.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "tf32", "bf16", "fp16"],
+        help="of the prior's convolutions; auto: fp32, or fp16 on CUDA where the model's YAML says use_fp16 "
+        "(default: that of --fusion_config, auto)",
+    )
+    ours.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="run the prior through torch.compile, one graph for each size (default: that of --fusion_config, off)",
+    )
+    ours.add_argument(
+        "--batch_size",
+        type=_batch_size,
+        metavar="N",
+        default=1,
+        help="pairs of one size that go through the prior together, or auto: doubled from 1 on while that saves at "
+        "least 5 %% of the time per pair; halved when memory runs out, in either case (default: 1)",
+    )
+    ours.add_argument(
+        "--seed", type=_seed, metavar="N", help="seed of every pair (default: that of --fusion_config, 3407)"
+    )
+    ours.add_argument(
+        "--record",
+        action="store_true",
+        help="also save the state after every step in progress/ (default: off)",
+    )
+    ours.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="fuse a pair again even if its result is there, made from the same files by the same "
+        "configuration (default: off, such a pair is skipped)",
+    )
+    ours.add_argument("--limit", type=positive, metavar="N", help="only the first N pairs (default: all)")
+    ours.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="check everything, say what would be done, fuse nothing (default: off)",
+    )
+    ours.add_argument(
+        "--quiet", action="store_true", help="only warnings, errors and the summary (default: off)"
+    )
+    ours.add_argument("--version", action="version", version=f"DDFM {__version__}")
+    return parser

@@ -1,0 +1,179 @@
+"""Evaluating a folder of fused images against its sources."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import multiprocessing
+import os
+import statistics
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from util.allocator import keep_freed_memory
+from util.evaluation.metrics import Protocol, evaluate
+from util.images.image_io import read_image
+from util.images.pairs import Problem, fitted_size, images_by_stem
+
+Scores = dict[str, float]
+
+
+def mean_of(scores: Sequence[Scores]) -> Scores:
+    """The mean of every value over images that all have the same ones."""
+    return {name: statistics.fmean(score[name] for score in scores) for name in scores[0]}
+
+
+@dataclass(frozen=True)
+class Triple:
+    """The files of one evaluation."""
+
+    stem: str
+    fused: Path
+    ir: Path
+    vi: Path
+
+
+@dataclass
+class Evaluation:
+    """Scores of every image, and what could not be evaluated."""
+
+    protocol: Protocol
+    metrics: Sequence[str]
+    images: dict[str, Scores] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def statistic(self, metric: str) -> tuple[float, float]:
+        """Mean and population standard deviation over the images."""
+        values = [scores[metric] for scores in self.images.values()]
+        if not all(map(math.isfinite, values)):
+            return statistics.fmean(values), math.nan
+        return statistics.fmean(values), statistics.pstdev(values)
+
+    def table(self) -> str:
+        """Mean and standard deviation of every metric, as aligned text."""
+        lines = [f"protocol {self.protocol}, {len(self.images)} images", f"{'':6}{'mean':>10}{'std':>10}"]
+        lines += [
+            f"{name:6}{mean:10.4f}{std:10.4f}"
+            for name in self.metrics
+            for mean, std in [self.statistic(name)]
+        ]
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """Protocol, means, deviations, images and problems; what is not finite becomes null."""
+        summary = {name: self.statistic(name) for name in self.metrics}
+        content = {
+            "protocol": self.protocol,
+            "mean": {name: _finite(mean) for name, (mean, _) in summary.items()},
+            "std": {name: _finite(std) for name, (_, std) in summary.items()},
+            "images": {
+                stem: {name: _finite(value) for name, value in scores.items()}
+                for stem, scores in self.images.items()
+            },
+            "problems": {problem.stem: problem.reason for problem in self.problems},
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+    def to_csv(self) -> str:
+        """A line for each image and one for the mean."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["image", *self.metrics])
+        writer.writerows([stem, *scores.values()] for stem, scores in self.images.items())
+        writer.writerow(["mean", *(self.statistic(name)[0] for name in self.metrics)])
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Result:
+    """The fused images of one data set by one method, measured. ``origin``: what made them, for notes."""
+
+    dataset: str
+    label: str
+    evaluation: Evaluation
+    triples: list[Triple]
+    origin: str = ""
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def find_triples(fused: Path, ir: Path, vi: Path) -> tuple[list[Triple], list[Problem]]:
+    """Files with the same stem in the three folders; every other file is a problem.
+
+    Raises InputError when a folder is missing or holds no image.
+    """
+    folders = {"fused": fused, "ir": ir, "vi": vi}
+    found = {side: images_by_stem(folder) for side, folder in folders.items()}
+    triples: list[Triple] = []
+    problems: list[Problem] = []
+    for stem in sorted(set().union(*found.values())):
+        missing = [side for side in folders if stem not in found[side]]
+        several = [side for side in folders if len(found[side].get(stem, [])) > 1]
+        if missing:
+            where = " and ".join(str(folders[side]) for side in missing)
+            problems.append(Problem(stem, f"there is no {stem}.* in {where}"))
+        elif several:
+            names = ", ".join(str(path) for path in found[several[0]][stem])
+            problems.append(Problem(stem, f"{names} have the same stem; keep one of them"))
+        else:
+            triples.append(Triple(stem, *(found[side][stem][0] for side in folders)))
+    return triples, problems
+
+
+def evaluate_triple(triple: Triple, metrics: Sequence[str], protocol: Protocol) -> Scores | Problem:
+    """Scores of one image; a fused image cropped to multiples of 32 is compared with the same crop."""
+    try:
+        fused, ir, vi = (read_image(path) for path in (triple.fused, triple.ir, triple.vi))
+        if ir.size != vi.size:
+            raise ValueError(f"{triple.ir} and {triple.vi} differ in size: {ir.size} and {vi.size}")
+        if fused.size not in (ir.size, fitted_size(ir.size, "crop")):
+            raise ValueError(
+                f"{triple.fused} is {fused.size}, which is neither the sources' size {ir.size} nor its crop to "
+                "multiples of 32"
+            )
+        height, width = fused.size
+        return evaluate(fused.luma, ir.luma[:height, :width], vi.luma[:height, :width], metrics, protocol)
+    except ValueError as error:
+        return Problem(triple.stem, str(error))
+
+
+def evaluate_triples(
+    triples: Sequence[Triple], metrics: Sequence[str], protocol: Protocol, workers: int
+) -> Iterator[Scores | Problem]:
+    """Results in the order of ``triples``, computed by ``workers`` processes."""
+    score = partial(evaluate_triple, metrics=metrics, protocol=protocol)
+    if workers == 1:
+        keep_freed_memory()
+        yield from map(score, triples)
+        return
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # in the new processes: they share the cores themselves
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=keep_freed_memory) as pool:
+        yield from pool.map(score, triples)
+
+
+def evaluate_all(
+    triples: Sequence[Triple],
+    problems: Sequence[Problem],
+    metrics: Sequence[str],
+    protocol: Protocol,
+    workers: int,
+) -> Evaluation:
+    """Evaluate with a progress bar; images that cannot be used join the ``problems``."""
+    result = Evaluation(protocol, metrics, problems=list(problems))
+    outcomes = evaluate_triples(triples, metrics, protocol, workers)
+    for triple, outcome in tqdm(zip(triples, outcomes, strict=True), total=len(triples), disable=None):
+        if isinstance(outcome, Problem):
+            result.problems.append(outcome)
+        else:
+            result.images[triple.stem] = outcome
+    return result

@@ -1,0 +1,84 @@
+"""Rows that others printed: reading ``configs/published_tables.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from util.config_io import read_yaml
+from util.evaluation.metrics import METRICS
+from util.images.layouts import TABLE_DATASETS
+
+Kind = Literal["paper", "others"]
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One method's numbers: data set -> metric -> value. ``images``: how many of each set, if that is known."""
+
+    method: str
+    kind: Kind
+    source: str
+    values: dict[str, dict[str, float]]
+    images: int | None = None
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """One table of the paper. ``wanting`` says which of its rows the file does not have."""
+
+    number: int
+    title: str
+    datasets: list[str]
+    rows: list[PublishedRow]
+    wanting: str = ""
+
+
+def read_published(path: Path) -> dict[int, PublishedTable]:
+    """The tables in a YAML file by number. Raises ValueError that names the file and the place."""
+    content = read_yaml(path).get("tables")
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: the key tables must hold the tables by number")
+    return {number: _table(number, table, f"{path}: table {number}") for number, table in content.items()}
+
+
+def _table(number: int, content: Any, where: str) -> PublishedTable:
+    _check_keys(content, {"title": str, "datasets": list, "rows": list}, {"wanting": str}, where)
+    for dataset in content["datasets"]:
+        _check_known(dataset, TABLE_DATASETS, where)
+    rows = [_row(row, f"{where}, row {index}") for index, row in enumerate(content.pop("rows"), 1)]
+    return PublishedTable(number, rows=rows, **content)
+
+
+def _row(content: Any, where: str) -> PublishedRow:
+    required = {"method": str, "kind": str, "source": str, "values": dict}
+    _check_keys(content, required, {"images": int}, where)
+    _check_known(content["kind"], get_args(Kind), where)
+    for dataset, scores in content["values"].items():
+        _check_known(dataset, TABLE_DATASETS, where)
+        if not isinstance(scores, dict):
+            raise ValueError(f"{where}: {dataset} must hold metrics and values")
+        for metric, value in scores.items():
+            _check_known(metric, METRICS, where)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{where}: {metric} of {dataset} is {value!r}, but must be a number")
+    return PublishedRow(**content)
+
+
+def _check_keys(content: Any, required: dict[str, type], optional: dict[str, type], where: str) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(f"{where}: must hold the keys {', '.join(required)}")
+    allowed = {**required, **optional}
+    for key in [*required, *content]:
+        if key not in content:
+            raise ValueError(f"{where}: the key {key} is missing")
+        if key not in allowed:
+            raise ValueError(f"{where}: unknown key {key}; the keys here are {', '.join(allowed)}")
+        if not isinstance(content[key], allowed[key]):
+            raise ValueError(f"{where}: {key} is {content[key]!r}, but must be a {allowed[key].__name__}")
+
+
+def _check_known(name: Any, known: Any, where: str) -> None:
+    if name not in known:
+        raise ValueError(f"{where}: {name!r} is none of {', '.join(known)}")

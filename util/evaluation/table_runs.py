@@ -1,0 +1,200 @@
+"""The paper's tables made anew: find the data sets, fuse, evaluate, and set our rows under the published ones."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from util.evaluation.folders import Evaluation, Result, Triple, evaluate_all
+from util.evaluation.metrics import Protocol
+from util.evaluation.published import PublishedTable
+from util.evaluation.tables import Block, Row, Table
+from util.images.layouts import TABLE_DATASETS, Dataset, MissingDataset, find_named
+from util.images.pairs import InputError, Problem, images_by_stem
+
+log = logging.getLogger("ddfm")
+
+Fuse = Callable[[list[str]], int]
+"""``sample.main``: takes its command line, returns its exit status."""
+
+DIFFER_BY_PROTOCOL = ("PSNR", "Qabf", "SSIM")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to fuse and how to measure. ``flags``: more of ``sample.py``'s flags, the same for every run."""
+
+    data: Path
+    out: Path
+    metrics: list[str]
+    protocol: Protocol
+    limit: int | None = None
+    workers: int = 1
+    flags: Sequence[str] = ()
+
+
+@dataclass
+class TableRuns:
+    """Fuses and evaluates each data set with each configuration once, however many tables need it."""
+
+    settings: Settings
+    fuse: Fuse
+    results: dict[tuple[str, Path], Result | None] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    choices: dict[str, str] = field(default_factory=dict)
+    incomplete: bool = False
+
+    def table(self, published: PublishedTable, configs: Sequence[Path]) -> Table:
+        """The table with a row for each fusion configuration under those published. Raises KeyboardInterrupt."""
+        blocks, notes = [], [published.wanting] if published.wanting else []
+        for name in published.datasets:
+            rows = published_rows(published, name, self.settings)
+            results = self.results_of(name, configs)
+            available = self.count(name) if results else 0
+            rows += [_row(result, available) for result in results]
+            if rows:
+                blocks.append(Block(name, rows))
+        sets = published.datasets
+        notes += _sources(published)
+        notes += [self.missing[name] for name in sets if name in self.missing]
+        notes += [self.choices[name] for name in sets if self.choices.get(name)]
+        used = {key: self.results[key] for key in self.results if key[0] in sets and key[1] in configs}
+        made = [result for result in used.values() if result]
+        notes += list(dict.fromkeys(f"{result.label}: {result.origin}" for result in made))
+        notes += [
+            f"{config.stem} on {name} gave no result" for (name, config), made in used.items() if not made
+        ]
+        if self.settings.protocol != "ddfm":
+            notes.append(
+                f"published values of {', '.join(DIFFER_BY_PROTOCOL)} are left out: protocol ddfm made them"
+            )
+        return Table(
+            published.number, published.title, self.settings.metrics, blocks, self.settings.protocol, notes
+        )
+
+    @property
+    def finished(self) -> list[Result]:
+        """All that was fused and measured."""
+        return [result for result in self.results.values() if result]
+
+    @property
+    def exit_status(self) -> int:
+        """0 when all that could be found was measured, 1 when pairs or runs failed, 2 when nothing was measured."""
+        if not self.finished:
+            return 2
+        failed = self.incomplete or len(self.finished) < len(self.results)
+        return 1 if failed or any(result.evaluation.problems for result in self.finished) else 0
+
+    def count(self, name: str) -> int:
+        return len(images_by_stem(find_named(name, self.settings.data).ir))
+
+    def results_of(self, name: str, configs: Sequence[Path]) -> list[Result]:
+        """Our rows of a data set; none when it is not there, which :attr:`missing` then tells."""
+        if name in self.missing:
+            return []
+        try:
+            dataset = find_named(name, self.settings.data)
+        except InputError as error:
+            log.warning(error)
+            fault = "is not there" if isinstance(error, MissingDataset) else "is there several times"
+            self.missing[name] = f"{name} {fault}; see {TABLE_DATASETS[name].home}"
+            return []
+        note = dataset.note.replace(f"{self.settings.data}/", "")  # tables should not tell where things lie
+        self.choices[name] = f"{name}: {note}" if note else ""
+        for config in configs:
+            if (name, config) not in self.results:
+                self.results[name, config] = self._make(dataset, config)
+        made = [self.results[name, config] for config in configs]
+        return [result for result in made if result]
+
+    def _make(self, dataset: Dataset, config: Path) -> Result | None:
+        """Fuse what is not done yet and measure it; None when nothing came out."""
+        settings = self.settings
+        folder = settings.out / dataset.name / config.stem
+        log.info(f"{dataset.name}, {config.stem}: fusing into {folder}")
+        command = ["--ir", str(dataset.ir), "--vi", str(dataset.vi), "--save_dir", str(folder)]
+        command += ["--fusion_config", str(config), *settings.flags]
+        command += ["--limit", str(settings.limit)] if settings.limit else []
+        status = self.fuse(command)
+        if status == 130:
+            raise KeyboardInterrupt
+        if status not in (0, 1):
+            log.error(f"{dataset.name}, {config.stem}: nothing was fused")
+            return None
+        self.incomplete |= status == 1
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        triples, problems = _triples(run, dataset)
+        evaluation = evaluate_all(triples, problems, settings.metrics, settings.protocol, settings.workers)
+        for problem in evaluation.problems[len(problems) :]:  # sample.py has told the others
+            log.error(f"{dataset.name}, {config.stem}, {problem.stem}: {problem.reason}")
+        if not evaluation.images:
+            return None
+        prior, origin = _origin(run)
+        kept = [triple for triple in triples if triple.stem in evaluation.images]
+        return Result(dataset.name, f"{config.stem} ({prior})", evaluation, kept, origin)
+
+
+def _triples(run: dict[str, Any], dataset: Dataset) -> tuple[list[Triple], list[Problem]]:
+    """The images that this very run made or found done, not what else may lie in its folder."""
+    triples, problems = [], []
+    sources = [images_by_stem(side) for side in (dataset.ir, dataset.vi)]
+    for pair in sorted(run["pairs"], key=lambda pair: pair["stem"]):
+        stem = pair["stem"]
+        if pair["status"] == "failed":
+            problems.append(Problem(stem, pair["reason"]))
+        else:
+            triples.append(Triple(stem, Path(pair["files"][-1]), *(side[stem][0] for side in sources)))
+    return triples, problems
+
+
+def _origin(run: dict[str, Any]) -> tuple[str, str]:
+    """Which prior made the images, in a word, and all that made them, in a sentence."""
+    em, diffusion = run["fusion_config"]["em"], run["diffusion_config"]
+    steps = f"timestep_respacing {diffusion['timestep_respacing']}"
+    solver = f"phi fixed at {em['phi']} (ADMM)" if em["phi"] is not None else "EM"
+    how = f"{solver}, variant {em['variant']}, {'' if em['tv'] else 'no '}total variation"
+    if run["prior"] is None:
+        return "no prior", f"no diffusion prior, iterations alone, {steps}, {how}"
+    from util.checkpoint import PriorInfo  # here, for it brings torch, which evaluating does without
+
+    info = PriorInfo(**run["prior"])
+    size = f"{info.parameters:,} parameters, sha256 {info.sha256[:12]}"
+    warm = run["fusion_config"].get("warm_start")
+    start = f", warm start at timestep {warm}" if warm else ""
+    sampler = f"{diffusion['sampler']}, {steps}{start}, {how}"
+    if info.official:
+        return "official prior", f"the official checkpoint {info.file} ({size}), {sampler}"
+    return f"prior {info.file}", f"NOT the official checkpoint but {info.file} ({size}), {sampler}"
+
+
+def _row(result: Result, available: int) -> Row:
+    evaluation: Evaluation = result.evaluation
+    count = len(evaluation.images)
+    images = str(count) if count == available else f"{count} of {available}"
+    values = {metric: evaluation.statistic(metric)[0] for metric in evaluation.metrics}
+    return Row(result.label, "here", values, images)
+
+
+def published_rows(published: PublishedTable, dataset: str, settings: Settings) -> list[Row]:
+    rows = []
+    for kind in ("paper", "others"):
+        for row in published.rows:
+            if row.kind != kind:
+                continue
+            values = {
+                metric: value
+                for metric, value in row.values.get(dataset, {}).items()
+                if metric in settings.metrics
+                and not (settings.protocol != "ddfm" and metric in DIFFER_BY_PROTOCOL)
+            }
+            if values:
+                rows.append(Row(row.method, row.kind, values, str(row.images or "")))
+    return rows
+
+
+def _sources(published: PublishedTable) -> list[str]:
+    return [f"{row.method}: {row.source}" for row in published.rows if row.values]

@@ -1,0 +1,1 @@
+"""A folder of pairs taken through a run: batches, memory, ranks, results, resumption and the record of it all."""

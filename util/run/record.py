@@ -1,0 +1,114 @@
+"""The record of a run: what became of every pair, kept in ``run.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from util.files import write_atomically
+
+Status = Literal["done", "skipped", "failed", "untried"]
+
+
+def fingerprint(parts: Any) -> str:
+    """Hex digest of a JSON-able description: the same for the same description."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class PairRecord:
+    """What became of one pair.
+
+    ``seconds`` is its share of its batch; ``reason`` says why it failed or, among several processes, was not tried.
+    """
+
+    stem: str
+    status: Status
+    reason: str = ""
+    seconds: float | None = None
+    files: list[str] = field(default_factory=list)
+
+
+class RunRecord:
+    """Everything about one run; written as ``run.json`` after every pair, whole or not at all.
+
+    Without a ``path`` it is not written.
+    """
+
+    def __init__(self, path: Path | None, description: dict[str, Any]) -> None:
+        self.path = path
+        self.description = description
+        self.pairs: list[PairRecord] = []
+        self.total = 0  # pairs that the run began with
+        self.interrupted = False
+        self.stopped = ""  # why the run ended before its last pair, if it did of itself
+        self._started = datetime.now(timezone.utc)
+        self._clock = time.monotonic()
+
+    def add(self, record: PairRecord) -> None:
+        """Note what became of a pair and save the record."""
+        self.pairs.append(record)
+        self.save()
+
+    def save(self) -> None:
+        """Write the file; if that fails (disk full), say so and go on, for the images matter more."""
+        try:
+            self.write()
+        except OSError as error:
+            logging.getLogger("ddfm").warning(f"{self.path} cannot be written: {error}")
+
+    def of(self, status: Status) -> list[PairRecord]:
+        """The pairs of one status, in the order in which they ended."""
+        return [record for record in self.pairs if record.status == status]
+
+    @property
+    def seconds(self) -> float:
+        """Since the record was made."""
+        return time.monotonic() - self._clock
+
+    @property
+    def exit_status(self) -> int:
+        """0 when every pair is fused, 1 when some are not, 130 after an interruption."""
+        if self.interrupted:
+            return 130
+        return 1 if self.of("failed") or self.stopped else 0
+
+    def write(self) -> None:
+        """Write the file. Raises OSError."""
+        if self.path is None:
+            return
+        content = {
+            **self.description,
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+            "interrupted": self.interrupted,
+            "stopped": self.stopped,
+            "counts": {status: len(self.of(status)) for status in ("done", "skipped", "failed")},
+            "pairs": [asdict(record) for record in self.pairs],
+        }
+        write_atomically(self.path, (json.dumps(content, indent=2) + "\n").encode())
+
+    def summary(self, where: Iterable[Path]) -> str:
+        """The closing words of a run: counts, speed, where the results are, and every failed pair."""
+        done, failed = self.of("done"), self.of("failed")
+        counts = f"{len(done)} fused, {len(self.of('skipped'))} skipped, {len(failed)} failed"
+        lines = [f"{counts} in {self.seconds:.1f} s"]
+        times = [record.seconds for record in done if record.seconds is not None]
+        if times:
+            lines[0] += f" ({statistics.mean(times):.1f} s a pair)"
+        lines += [f"results: {path}" for path in where]
+        lines += [f"failed: {record.stem}: {record.reason}" for record in failed]
+        untried = self.total - len(self.pairs) + len(self.of("untried"))
+        if self.stopped:
+            lines.append(f"stopped with {untried} not tried: {self.stopped}")
+        if self.interrupted:
+            lines.append(f"interrupted with {untried} not tried: run the same command again to do the rest")
+        return "\n".join(lines)

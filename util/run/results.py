@@ -1,0 +1,126 @@
+"""The files that a pair becomes, and what they carry."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from util.files import file_sha256, remove_abandoned
+from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
+from util.images.image_io import png_header_text, read_png_text, round_to_uint8, stretch, write_png
+from util.images.pairs import FitMode, Pair, PairFiles, output_size
+from util.run.record import RunRecord, fingerprint
+
+FOLDERS = ("recon", "color", "progress")
+
+
+def start_record(folder: Path, description: dict[str, Any]) -> RunRecord:
+    """The record of a run whose results go below ``folder``, written once, after clearing away what was left there.
+
+    Raises ValueError when nothing can be written.
+    """
+    for place in (folder, *(folder / name for name in FOLDERS)):
+        remove_abandoned(place)
+    record = RunRecord(folder / "run.json", description)
+    try:
+        record.write()
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: nothing can be written there ({error.strerror}); give another --save_dir"
+        ) from error
+    return record
+
+
+@dataclass(frozen=True)
+class ResultWriter:
+    """Writes the results of pairs below ``folder``.
+
+    ``description``: what makes the images (configuration, prior, device, versions); goes into every PNG.
+    """
+
+    folder: Path
+    description: dict[str, Any]
+    fit: FitMode
+    color: ColourMode
+    color_method: ColourMethod
+
+    def fingerprint(self, ir_sha256: str, vi_sha256: str) -> str:
+        """The same for the same files and configuration, on the same kind of device.
+
+        Versions of libraries are left out: a new one changes single grey levels and should not redo a run.
+        """
+        kept = {key: value for key, value in self.description.items() if key not in ("versions", "device")}
+        own = {
+            "device": re.split("[: ]", self.description["device"])[0],  # cpu or cuda, whichever card
+            "ddfm": self.description["versions"]["ddfm"],
+            "ir": ir_sha256,
+            "vi": vi_sha256,
+        }
+        return fingerprint({**kept, **own})
+
+    def recon_path(self, pair: Pair) -> Path:
+        return self.folder / "recon" / f"{pair.stem}.png"
+
+    def color_path(self, pair: Pair) -> Path | None:
+        """Where the colour result goes; None when no source gives it a colour."""
+        if colour_source(pair, self.color) is None:
+            return None
+        return self.folder / "color" / f"{pair.stem}.png"
+
+    def progress_folder(self, pair: Pair) -> Path:
+        return self.folder / "progress" / pair.stem
+
+    def is_done(self, pair: Pair) -> bool:
+        """Whether every result is there, made of these files by this configuration."""
+        wanted = self.fingerprint(pair.ir.sha256, pair.vi.sha256)
+        paths = [self.recon_path(pair), self.color_path(pair)]
+        return all(read_png_text(path).get("fingerprint") == wanted for path in paths if path is not None)
+
+    def seems_done(self, files: PairFiles) -> bool:
+        """Whether the grey image, which comes last, is there, judged without decoding any image."""
+        path = self.folder / "recon" / f"{files.stem}.png"
+        try:
+            sources = (files.ir, files.vi)
+            if not all(file.is_file() for file in (path, *sources)):
+                return False
+            return png_header_text(path).get("fingerprint") == self.fingerprint(
+                *(file_sha256(source) for source in sources)
+            )
+        except OSError:
+            return False
+
+    def write(self, pair: Pair, luma: np.ndarray) -> list[Path]:
+        """Stretch and write the fused luma of a pair, (H, W) float of the fitted size; returns the files.
+
+        The grey image comes last, so that its presence means that the pair is complete. Raises OSError.
+        """
+        height, width = output_size(pair.size, self.fit)
+        grey = round_to_uint8(stretch(luma[:height, :width]))
+        text = {
+            "Software": f"DDFM {self.description['versions']['ddfm']}",
+            "fingerprint": self.fingerprint(pair.ir.sha256, pair.vi.sha256),
+            "ddfm": json.dumps({**self.description, "ir": pair.ir.path.name, "vi": pair.vi.path.name}),
+        }
+        written = []
+        rgb, color_path = colour_source(pair, self.color), self.color_path(pair)
+        if rgb is not None and color_path is not None:
+            write_png(color_path, colourise(grey, rgb[:height, :width], self.color_method), text)
+            written.append(color_path)
+        write_png(self.recon_path(pair), grey, text)
+        return [*written, self.recon_path(pair)]
+
+    def start_progress(self, pair: Pair) -> None:
+        """Remove the recorded steps of an earlier run, which may have had more of them."""
+        for old in self.progress_folder(pair).glob("x_*.png"):
+            old.unlink()
+
+    def write_progress(self, pair: Pair, index: int, luma: np.ndarray) -> None:
+        """Record the state after a step, stretched and truncated to 8 bits, as the released code does."""
+        height, width = output_size(pair.size, self.fit)
+        state = stretch(luma[:height, :width]).astype(np.uint8)
+        write_png(self.progress_folder(pair) / f"x_{index:04d}.png", state)

@@ -1,25 +1,19 @@
 """What can be configured: one frozen dataclass per YAML file, built with every key and type checked.
 
 The keys of :class:`ModelConfig` and :class:`DiffusionConfig` are those of the published project, so its YAML
-files work unchanged. Nothing here reads a file: :func:`from_mapping` takes the parsed mapping and the name to
-put into error messages.
+files work unchanged.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import math
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, Union
+from typing import Literal
 
-T = TypeVar("T")
+from guided_diffusion.typed import check_fields
 
-
-class ConfigError(ValueError):
-    """A configuration file has an unknown, missing or ill-typed key. The message names file, key and remedy."""
+MAX_STEPS = 100_000
+"""Of a process; each costs eight numbers in double precision."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,9 @@ class ModelConfig:
     norm_groups: int = 32
     model_path: str = ""
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True)
 class DiffusionConfig:
@@ -65,6 +62,11 @@ class DiffusionConfig:
     clip_denoised: bool = True
     rescale_timesteps: bool = False
     timestep_respacing: int | str | list[int] = 100
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise ValueError(f"steps is {self.steps}, but must be from 1 to {MAX_STEPS}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class EMConfig:
     phi: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, "em.")
         if not 0 <= self.lamb < math.inf:
             raise ValueError(f"em.lamb is {self.lamb}, but must be 0 or more, and finite")
         if not 0 < self.rho < math.inf:
@@ -110,6 +113,7 @@ class RuntimeConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, "runtime.")
         if self.overlap < 0 or self.overlap % 32:
             raise ValueError(f"runtime.overlap is {self.overlap}, but must be a multiple of 32, or 0")
         if isinstance(self.tile, int) and (self.tile % 32 or self.tile <= self.overlap):
@@ -149,6 +153,7 @@ class FusionConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}, but must be from 0 to 2^63 - 1")
         if not 0.0 <= self.eta <= 1.0:
@@ -161,100 +166,3 @@ class FusionConfig:
             values = getattr(self, key)
             if values is not None and not (len(values) == 2 and values[0] < values[1]):
                 raise ValueError(f"{key} is {values}, but must be [low, high] with low < high, or null")
-
-
-def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T:
-    """Build the dataclass ``cls`` from a parsed YAML mapping.
-
-    ``source`` is the file named in errors; ``prefix`` the path of the mapping inside it (``"em."``).
-    Raises :class:`ConfigError` for an unknown key, a missing key without default, or a value of the wrong type.
-    """
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{source}: expected a mapping of keys at {prefix or 'the top level'}, got {data!r}"
-        )
-    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
-    hints = typing.get_type_hints(cls)
-    unknown = [str(key) for key in data if key not in fields]
-    if unknown:
-        raise ConfigError(
-            f"{source}: unknown key {prefix}{unknown[0]}; the keys here are {', '.join(fields)}"
-        )
-    missing = [
-        name
-        for name, f in fields.items()
-        if name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigError(f"{source}: the key {prefix}{missing[0]} is missing")
-    values = {key: _check(value, hints[key], source, f"{prefix}{key}") for key, value in data.items()}
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ConfigError(f"{source}: {error}") from error
-
-
-def _check(value: object, hint: Any, source: str, key: str) -> object:
-    """Return ``value``, brought to the type that is asked for where YAML has another idea, or raise ConfigError."""
-    if dataclasses.is_dataclass(hint):
-        return from_mapping(typing.cast(type, hint), value, source, prefix=f"{key}.")
-    value = _reinterpret(value, hint)
-    if _fits(value, hint):
-        return value
-    raise ConfigError(f"{source}: {key} is {value!r}, but must be {_describe(hint)}")
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
-def _reinterpret(value: object, hint: Any) -> object:
-    """Undo what YAML 1.1 makes of ``off`` (false) and ``1e-3`` (text), and turn whole numbers into floats."""
-    options = _options(hint)
-    if isinstance(value, list) and list[float] in options:
-        return [_reinterpret(item, float) for item in value]
-    if value is False and any(
-        typing.get_origin(o) is Literal and "off" in typing.get_args(o) for o in options
-    ):
-        return "off"
-    if float in options and int not in options:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if isinstance(value, str) and str not in options:
-            with contextlib.suppress(ValueError):
-                return float(value)
-    return value
-
-
-def _fits(value: object, hint: Any) -> bool:
-    for option in _options(hint):
-        origin = typing.get_origin(option)
-        if origin is Literal:
-            if any(type(value) is type(allowed) and value == allowed for allowed in typing.get_args(option)):
-                return True
-        elif origin is list:
-            if isinstance(value, list) and all(_fits(item, typing.get_args(option)[0]) for item in value):
-                return True
-        elif option is float:
-            if isinstance(value, float) and math.isfinite(value):
-                return True
-        elif option is int:
-            if isinstance(value, int) and not isinstance(value, bool):
-                return True
-        elif isinstance(value, option):
-            return True
-    return False
-
-
-def _describe(hint: Any) -> str:
-    names = {int: "an integer", float: "a number", str: "a string", bool: "true or false", type(None): "null"}
-    words = []
-    for option in _options(hint):
-        origin = typing.get_origin(option)
-        if origin is Literal:
-            words.append("one of " + ", ".join(str(allowed) for allowed in typing.get_args(option)))
-        elif origin is list:
-            words.append(f"a list of {'integers' if typing.get_args(option) == (int,) else 'numbers'}")
-        else:
-            words.append(names.get(option, str(option)))
-    return " or ".join(words)

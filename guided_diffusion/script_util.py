@@ -6,7 +6,8 @@ import dataclasses
 
 import torch
 
-from guided_diffusion.config import ConfigError, ModelConfig
+from guided_diffusion.config import ModelConfig
+from guided_diffusion.typed import ConfigError
 from guided_diffusion.unet import UNetModel, UNetParams
 
 NUM_CLASSES = 1000
@@ -42,7 +43,7 @@ def create_model(
 
     The images are RGB; ``learn_sigma`` doubles the output channels. ``use_fp16`` turns the body to float16
     (do so after loading float32 weights, or load into it: both give the same). Raises
-    :class:`~guided_diffusion.config.ConfigError` where the values do not describe a network.
+    :class:`~guided_diffusion.typed.ConfigError` where the values do not describe a network.
     """
     params = UNetParams(
         in_channels=3,

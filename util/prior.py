@@ -7,9 +7,10 @@ import logging
 from pathlib import Path
 from typing import TypeVar
 
-from guided_diffusion.config import ModelConfig, from_mapping
+from guided_diffusion.config import ModelConfig
 from guided_diffusion.execution import Execution, ready
 from guided_diffusion.script_util import empty_model
+from guided_diffusion.typed import from_mapping
 from guided_diffusion.unet import AttentionBlock, UNetModel
 from util.checkpoint import CheckpointError, PriorInfo, load_prior, locate, obtain
 from util.config_io import read_yaml

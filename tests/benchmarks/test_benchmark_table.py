@@ -13,8 +13,9 @@ from benchmarks.naive import naive
 from benchmarks.rule_weights import rule_state_dict
 from benchmarks.step import Case, Outcome, matrix_product, measure
 from benchmarks.table import HEADINGS, main, make_cases, parse_args, table
-from guided_diffusion.config import ModelConfig, from_mapping
+from guided_diffusion.config import ModelConfig
 from guided_diffusion.script_util import create_model
+from guided_diffusion.typed import from_mapping
 from tests.conftest import TINY, PriorFiles
 from util.config_io import read_yaml
 

@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 
-from guided_diffusion.config import (
-    ConfigError,
-    DiffusionConfig,
-    EMConfig,
-    FusionConfig,
-    ModelConfig,
-    from_mapping,
-)
+from guided_diffusion.config import DiffusionConfig, EMConfig, FusionConfig, ModelConfig
 from guided_diffusion.fusion import step_count
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.typed import ConfigError, from_mapping
 from util.config_io import read_yaml
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from guided_diffusion.config import DiffusionConfig, EMConfig, FusionConfig, from_mapping
+from guided_diffusion.config import DiffusionConfig, EMConfig, FusionConfig
 from guided_diffusion.fusion import Rectifier, em_alone_steps, fuse, fusion_steps, step_count
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.typed import from_mapping
 from guided_diffusion.ycbcr import full_range_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from tests.conftest import TINY, golden, rule_model
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from guided_diffusion.config import ConfigError, ModelConfig, from_mapping
+from guided_diffusion.config import ModelConfig
 from guided_diffusion.execution import Execution, ready
 from guided_diffusion.nn import channels_last
 from guided_diffusion.script_util import create_model
+from guided_diffusion.typed import ConfigError, from_mapping
 from guided_diffusion.unet import UNetModel
 from guided_diffusion.winograd import WinogradConv2d
 from tests.conftest import GOLDEN, TINY, golden, rule_model

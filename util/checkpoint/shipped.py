@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from guided_diffusion.config import ModelConfig, from_mapping
+from guided_diffusion.config import ModelConfig
 from guided_diffusion.script_util import empty_model
+from guided_diffusion.typed import from_mapping
 from util.checkpoint.architecture import Architecture, Shapes, infer_architecture
 from util.config_io import read_yaml
 

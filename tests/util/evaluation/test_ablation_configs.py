@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from guided_diffusion.config import FusionConfig, from_mapping
+from guided_diffusion.config import FusionConfig
+from guided_diffusion.typed import from_mapping
 from util.config_io import read_yaml
 
 CONFIGS = Path(__file__).parents[3] / "configs"

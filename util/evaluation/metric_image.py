@@ -94,10 +94,14 @@ class Image:
 
 
 def edge_angle(image: Image, quirks: bool) -> Array:
-    """Angle of the gradient in radians, from -pi/2 to pi/2; ``quirks`` as in :func:`util.evaluation.metrics.qabf`."""
+    """Angle of the gradient in radians, from -pi/2 to pi/2; ``quirks`` as in :func:`util.evaluation.metrics.qabf`.
+
+    The horizontal response is taken from right to left, as the published evaluator does: the sign matters next to
+    the quirk, whose pi/2 has the same sign for every edge.
+    """
     horizontal, vertical = image.sobel
     with np.errstate(divide="ignore", invalid="ignore"):
-        angle = np.arctan(vertical / horizontal)
+        angle = np.arctan(vertical / -horizontal)
     flat = horizontal == 0
     angle[flat] = np.pi / 2 if quirks else np.pi / 2 * np.sign(vertical[flat])
     return angle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from guided_diffusion.unet import UNetModel
 
 settings.register_profile("any machine", deadline=None)  # slow ones fail no test
 settings.load_profile("any machine")
-torch.set_num_threads(1)  # the networks here are so small that more threads only wait for each other
+# The networks here are so small that more threads only wait for each other.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -66,11 +66,13 @@ def test_golden_trajectory(trajectory: dict[str, np.ndarray]):
         np.testing.assert_allclose(step.pred_xstart.numpy(), pred_xstart, atol=2e-3)
     # noise: the same numbers as seeding torch globally before the pair, as the released script does
     torch.manual_seed(3407)
-    assert np.array_equal(torch.randn(1, 3, 64, 96).numpy(), trajectory["x_T"])
+    # Box-Muller, sqrt(-2 ln u) cos(2 pi v), where processors round differently: u >= 2^-24 makes the root 5.8 at
+    # most, and the angle, up to 2 pi, is rounded twice: 5.8 * 2 pi * 2 * 2^-24 = 4e-6
+    np.testing.assert_allclose(torch.randn(1, 3, 64, 96).numpy(), trajectory["x_T"], rtol=1e-6, atol=5e-6)
 
 
 @pytest.mark.parametrize("em", [EMConfig(), PAPER, EMConfig(phi=0.5), EMConfig(variant="paper", tv=False)])
-@pytest.mark.parametrize("sampler, eta", [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
+@pytest.mark.parametrize("sampler, eta", [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0), ("dpmpp_2m", 0.0)])
 def test_a_batch_gives_the_images_of_its_members(tiny: Any, em: EMConfig, sampler: Any, eta: float):
     """Within 1e-4: the network sums in another order for another batch size."""
     diffusion, config = diffusion_of(timestep_respacing=5), FusionConfig(em=em, eta=eta)

@@ -296,7 +296,7 @@ def test_ddpm_with_exact_mean_and_variance_samples_the_data(mean_type: str) -> N
         )
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpmpp_2m"])
 @pytest.mark.parametrize("mean_type", ["start_x", "previous_x"])
 def test_mean_types_give_one_trajectory(sampler, mean_type: str) -> None:
     def trajectory(mean_type: str) -> Tensor:

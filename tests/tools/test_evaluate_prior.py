@@ -191,7 +191,7 @@ def test_a_sample_of_a_gaussian_is_that_gaussian():
     def network(x: Tensor, t: Tensor) -> Tensor:
         return torch.full_like(x, 0.5)
 
-    for sampler in ("ddim", "ddpm"):
+    for sampler in ("ddim", "ddpm", "dpmpp_2m"):
         images = draw_samples(network, diffusion, sampler, (8, 16), [1, 2], CPU)
         assert images.shape == (2, 8, 16, 3) and (images == round(1.5 * 127.5)).all()
 

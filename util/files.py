@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 PART_PREFIX = ".part-"
 _ABANDONED_SECONDS = 600.0  # no write takes that long
@@ -40,10 +41,15 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def file_sha256(path: Path) -> str:
     """Hex digest of a file, read in pieces."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while piece := stream.read(1 << 22):
-            digest.update(piece)
+        return stream_sha256(stream)
+
+
+def stream_sha256(stream: BinaryIO) -> str:
+    """Hex digest of what is left of an open file, read in pieces."""
+    digest = hashlib.sha256()
+    while piece := stream.read(1 << 22):
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from util.checkpoint.architecture import infer_architecture
 from util.checkpoint.known import COMPACT_SHA256, OFFICIAL
-from util.checkpoint.loading import check_values, read_weights
+from util.checkpoint.loading import check_values
+from util.checkpoint.reading import CheckpointFile, open_checkpoint
 from util.checkpoint.shipped import Comparison, compare
-from util.checkpoint.unwrap import Weights
-from util.files import file_sha256
+from util.checkpoint.unwrap import Weights, unwrap
 
 
 @dataclass
@@ -31,13 +31,13 @@ def examine(path: Path, configs: Path) -> Report:
     """Everything that can be told about a checkpoint file; ``configs``: the folder of the model configurations."""
     report = Report(path)
     try:
-        if path.is_file():
-            _identify(report)
-        weights = read_weights(path)
-        _describe(report, weights)
-        for key, value in weights.state.items():
-            check_values(path, key, value)
-        shapes = {key: tuple(value.shape) for key, value in weights.state.items()}
+        with open_checkpoint(path) as file:
+            _identify(report, file)
+            weights = unwrap(file.content, str(path))
+            _describe(report, weights)
+            for key, value in zip(weights.state, file.tensors(list(weights.state.values())), strict=True):
+                check_values(path, key, value)
+        shapes = {key: value.shape for key, value in weights.state.items()}
         found = infer_architecture(shapes)
         lines = found.lines()
         report.facts["architecture"] = "\n".join([lines[0], *(f"{'':<16}{line}" for line in lines[1:])])
@@ -50,12 +50,11 @@ def examine(path: Path, configs: Path) -> Report:
     return report
 
 
-def _identify(report: Report) -> None:
-    sha256 = file_sha256(report.path)
+def _identify(report: Report, file: CheckpointFile) -> None:
     names = {OFFICIAL.sha256: "the official checkpoint", COMPACT_SHA256: "the compact one of this repository"}
-    report.facts["size"] = f"{report.path.stat().st_size:,} bytes"
-    report.facts["sha256"] = sha256
-    report.facts["known as"] = names.get(sha256, "not a published file")
+    report.facts["size"] = f"{file.size:,} bytes"
+    report.facts["sha256"] = file.sha256
+    report.facts["known as"] = names.get(file.sha256, "not a published file")
 
 
 def _describe(report: Report, weights: Weights) -> None:

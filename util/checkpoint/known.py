@@ -1,7 +1,8 @@
-"""The checkpoints that this project knows by their hash, and the error that all its parts raise."""
+"""What this project knows of checkpoints and of what is taken for them, and the error that all its parts raise."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -27,6 +28,8 @@ OFFICIAL = KnownFile(
 )
 COMPACT_SHA256 = "dc7ba0b386cf883d7dd9baac683b279792a529d397b8035a4ee0043f8331e278"  # of models/compact.pt
 
+OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began its files until 1.6
+
 REMEDY = (
     "python -m util.checkpoint download fetches the official prior (2.2 GB) into models/; "
     "the compact one of this repository is used with --model_config configs/model_config_compact.yaml"
@@ -36,3 +39,18 @@ REMEDY = (
 def known_file(name: str) -> KnownFile | None:
     """What must be in a file of this name, whatever source it comes from; None if the name is not known."""
     return OFFICIAL if name == OFFICIAL.name else None
+
+
+def what_else(head: bytes) -> str:
+    """What a file that cannot be read is, as far as its first bytes tell."""
+    if not head:
+        return "is empty, so it is damaged or is no PyTorch checkpoint"
+    if head.startswith((b"PK", OLD_TORCH)):
+        return "is damaged or is no PyTorch checkpoint (it begins like one; perhaps its end is missing)"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of git-lfs, not the file itself: git lfs pull fetches it"
+    if head[8:9] == b"{":
+        return "is damaged or is no PyTorch checkpoint (perhaps safetensors, which is not supported)"
+    if head.isascii() and not re.search(rb"[\x00-\x08]", head):
+        return "is a text file (a web page in disguise?), so it is damaged or is no PyTorch checkpoint"
+    return "is damaged or is no PyTorch checkpoint"

@@ -1,4 +1,4 @@
-"""Measure what REPRODUCTION.md says, and fill its tables in.
+"""Measure what docs/reproduction.md says, and fill its tables in.
 
     python -m tools.reproduce --data DATA --runs released:alone:100 released:ddim:25 paper:ddim:25:10
 

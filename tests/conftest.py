@@ -21,8 +21,8 @@ from guided_diffusion.unet import UNetModel
 
 settings.register_profile("any machine", deadline=None)  # slow ones fail no test
 settings.load_profile("any machine")
-# The networks here are so small that more threads only wait for each other.
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(1)  # the networks here are so small that more threads only wait for each other
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.typed import from_mapping
 from guided_diffusion.ycbcr import full_range_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from tests.conftest import TINY, golden, rule_model
+from tests.rounding import of_network
 
 PAPER = EMConfig(variant="paper", rho=0.1)
 
@@ -74,16 +76,18 @@ def test_golden_trajectory(trajectory: dict[str, np.ndarray]):
 @pytest.mark.parametrize("em", [EMConfig(), PAPER, EMConfig(phi=0.5), EMConfig(variant="paper", tv=False)])
 @pytest.mark.parametrize("sampler, eta", [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0), ("dpmpp_2m", 0.0)])
 def test_a_batch_gives_the_images_of_its_members(tiny: Any, em: EMConfig, sampler: Any, eta: float):
-    """Within 1e-4: the network sums in another order for another batch size."""
+    """But for the network's rounding, in another order for another batch size, which the first step magnifies most:
+    its x_0 takes over the error of eps 1 / sqrt(alphas_cumprod) = 157 times."""
     diffusion, config = diffusion_of(timestep_respacing=5), FusionConfig(em=em, eta=eta)
     ir, vi = sources(3)
     together = fuse(tiny, diffusion, sampler, config, ir, vi)
+    rounding = math.sqrt(2 / diffusion.alphas_cumprod[-1]) * of_network(tiny)  # of both
     for order in ([0, 1, 2], [2, 0, 1]):
         mixed = fuse(tiny, diffusion, sampler, config, ir[order], vi[order])
-        torch.testing.assert_close(mixed, together[order], rtol=0, atol=1e-4)
+        assert (mixed - together[order]).square().mean().sqrt() < rounding
     for index in range(3):
         alone = fuse(tiny, diffusion, sampler, config, ir[index : index + 1], vi[index : index + 1])
-        torch.testing.assert_close(alone[0], together[index], rtol=0, atol=1e-4)
+        assert (alone[0] - together[index]).square().mean().sqrt() < rounding
 
 
 def test_the_same_call_twice_is_the_same_image_and_another_seed_is_not(tiny: Any):

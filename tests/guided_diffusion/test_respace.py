@@ -126,8 +126,10 @@ def test_bad_schedule(schedule: str, steps: int, message: str) -> None:
 def test_respacing_keeps_alphas_cumprod(schedule: str, spec: int | str) -> None:
     betas = named_betas(schedule, 1000)
     kept = space_timesteps(1000, spec)
-    respaced = np.cumprod(1 - respaced_betas(betas, kept))
-    np.testing.assert_allclose(respaced, np.cumprod(1 - betas)[kept], rtol=1e-9)
+    ratios, expected = 1 - respaced_betas(betas, kept), np.cumprod(1 - betas)[kept]
+    # a beta near 1 has been rounded by 2^-53, which is much of what it lacks; each of 1000 products twice
+    relative = 2**-53 * (2 * np.cumsum(1 / ratios) + 2 * len(betas))
+    assert (np.abs(np.cumprod(ratios) - expected) <= relative * expected).all()
 
 
 @pytest.mark.parametrize("kept", [[], [3, 2], [2, 2], [-1, 2], [0, 1000]])

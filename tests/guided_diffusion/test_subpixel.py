@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from guided_diffusion.nn import channels_last
 from guided_diffusion.subpixel import fold_upsampling, upsample_conv
 from tests.conftest import TINY, rule_model
+from tests.rounding import of_network
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
@@ -28,17 +29,17 @@ def test_equals_upsampling_then_convolution(height: int, width: int, channels: i
 
 @pytest.mark.parametrize("updown", [False, True])
 def test_a_folded_network_says_the_same(updown: bool):
-    """float32 sums in another order; the state dict stays that of the checkpoint."""
+    """But for rounding; the state dict stays that of the checkpoint."""
     keys = {**TINY, "channel_mult": "1,1,2", "resblock_updown": updown}
     model = rule_model(keys, 3).requires_grad_(False)
     x, t = torch.randn((2, 3, 32, 48), generator=torch.Generator().manual_seed(1)), torch.tensor([10, 700])
-    expected, names = model(x, t), list(model.state_dict())
+    expected, names, rounding = model(x, t), list(model.state_dict()), of_network(model)
     model.fold_upsampling()
     assert list(model.state_dict()) == names
     assert sum(buffer is not None for buffer in model.buffers()) == 2  # two levels go up
     for layout in (model, channels_last(model)):  # the phases take part in changes of layout
-        assert float((layout(x, t) - expected).norm() / expected.norm()) < 2e-6
+        assert float((layout(x, t) - expected).norm() / expected.norm()) < 2**0.5 * rounding  # of both
     assert all(buffer.is_contiguous(memory_format=torch.channels_last) for buffer in model.buffers())
     model.convert_body(torch.bfloat16)
     assert all(buffer.dtype == torch.bfloat16 for buffer in model.buffers())
-    assert float((model(x, t) - expected).norm() / expected.norm()) < 0.1
+    assert float((model(x, t) - expected).norm() / expected.norm()) < of_network(model)

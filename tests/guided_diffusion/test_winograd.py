@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from guided_diffusion.config import ModelConfig
 from guided_diffusion.execution import Execution, ready
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
-from guided_diffusion.winograd import OUTPUTS, POINTS, WinogradConv2d, pays, transforms, use_winograd
+from guided_diffusion.winograd import POINTS, WinogradConv2d, pays, transforms, use_winograd
 from tests.conftest import TINY, rule_model, write_prior
+from tests.rounding import of_network, of_winograd
 from util.prior import load_model, read_config
 
 CPU = torch.device("cpu")
@@ -32,24 +34,6 @@ def conv2d(channels: int, out_channels: int, bias: bool = True) -> nn.Conv2d:
     if conv.bias is not None:
         conv.bias.copy_(draw(out_channels, seed=2))
     return conv
-
-
-def rounding(channels: int, points: tuple[Fraction, ...] = POINTS) -> float:
-    """The most that white inputs and weights are expected to lose, relative to the norm of the exact result.
-
-    An output is ``sum_p O[p] sum_c (K[p] g_c) (I[p] d_c)``, with a product for each of 36 places p. A rounding adds
-    at most u = 2^-24 of the sum that it rounds, and roundings are independent of each other, so n of them add
-    sqrt(n) u. White d and g make the product of a place ``a[p] = |K[p]| |I[p]| / 3`` times as large as the output,
-    and no part of its sums larger: it is rounded once with its kernel, once for each term of I[p], once a channel.
-    The sum over places is at most ``sum |O[p]| a[p]`` and is rounded once a term, and once with the bias. It holds
-    for every order of summation, with and without fused multiply-add.
-    """
-    output, kernel, input_ = (torch.kron(m, m) for m in transforms(OUTPUTS, points))
-    places = kernel.norm(dim=1) * input_.norm(dim=1) / kernel.shape[1] ** 0.5
-    terms_in, terms_out = (int((m != 0).sum(1).max()) for m in (input_, output))
-    variance = (1 + terms_in + channels) * (output.square() @ places.square())
-    variance += (terms_out + 1) * (output.abs() @ places).square()
-    return 2**-24 * float(variance.mean().sqrt())
 
 
 @pytest.mark.parametrize(
@@ -82,21 +66,21 @@ def test_the_numbers_of_the_plain_convolution(
         out = ours(x.contiguous(memory_format=layout))
         assert out.shape == exact.shape and out.dtype == torch.float32
         assert out.is_contiguous(memory_format=torch.channels_last)
-        assert (out - exact).norm() < rounding(24) * exact.norm()
+        assert (out - exact).norm() < of_winograd(24) * exact.norm()
 
 
 def test_wide_layers_round_no_more_than_their_transforms_amplify():
     conv, x = conv2d(256, 256, bias=False), draw(1, 256, 24, 24)
     exact = conv.double()(x.double())
     ours = WinogradConv2d(conv.float())
-    assert 0 < (ours(x) - exact).norm() < rounding(256) * exact.norm()
+    assert 0 < (ours(x) - exact).norm() < of_winograd(256) * exact.norm()
 
 
 def test_worse_points_would_be_noticed(monkeypatch: pytest.MonkeyPatch):
     conv, x = conv2d(256, 256, bias=False), draw(1, 256, 24, 24)
     exact = conv.double()(x.double())
     monkeypatch.setattr(winograd, "POINTS", tuple(map(Fraction, range(5))))
-    assert (WinogradConv2d(conv.float())(x) - exact).norm() > rounding(256) * exact.norm()
+    assert (WinogradConv2d(conv.float())(x) - exact).norm() > of_winograd(256) * exact.norm()
 
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
@@ -106,12 +90,12 @@ def test_halves_would_be_noticed(half: torch.dtype):
     exact = conv.double()(x.double())
     ours = WinogradConv2d(conv.float())
     ours.kernels.copy_(ours.kernels.to(half))
-    assert (ours(x) - exact).norm() > rounding(256) * exact.norm()
+    assert (ours(x) - exact).norm() > of_winograd(256) * exact.norm()
 
 
 def test_the_points_amplify_less_than_the_usual_ones():
     usual = (*POINTS[:3], Fraction(2), Fraction(-2))
-    assert rounding(256) < 0.7 * rounding(256, usual)
+    assert of_winograd(256) < 0.7 * of_winograd(256, usual)
 
 
 def test_parts_of_a_larger_image_are_read_in_place():
@@ -119,7 +103,7 @@ def test_parts_of_a_larger_image_are_read_in_place():
     conv, x = conv2d(24, 40), draw(4, 24, 20, 20).contiguous(memory_format=torch.channels_last)
     exact = conv.double()(x.double()[1:3, :, 3:, 5:])
     ours = WinogradConv2d(conv.float())(x[1:3, :, 3:, 5:])
-    assert (ours - exact).norm() < rounding(24) * exact.norm()
+    assert (ours - exact).norm() < of_winograd(24) * exact.norm()
 
 
 def test_for_which_layers_it_pays():
@@ -149,7 +133,6 @@ def wide() -> UNetModel:
 
 
 def test_a_ready_network_takes_it_on_the_cpu_in_float32():
-    """Normalised activations carry a layer's relative error on without magnifying it, so that they add up at most."""
     x, t = draw(2, 3, 24, 40), torch.tensor([400, 3])
     with torch.no_grad():
         exact = wide()(x, t)
@@ -159,8 +142,7 @@ def test_a_ready_network_takes_it_on_the_cpu_in_float32():
     replaced = [module for module in model.modules() if isinstance(module, WinogradConv2d)]
     assert f"{len(replaced)} Winograd convolutions" in execution.describe(model)
     assert len(replaced) > 10 and not any(name.endswith("phases") for name, _ in model.named_buffers())
-    widest = max(module.kernels.shape[1] for module in replaced)
-    assert (out - exact).norm() < len(replaced) * rounding(widest) * exact.norm()
+    assert (out - exact).norm() < math.hypot(of_network(wide()), of_network(model)) * exact.norm()
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,10 @@ from PIL import Image
 
 import sample
 from guided_diffusion.config import DiffusionConfig, FusionConfig
+from guided_diffusion.execution import DTYPES, Precision
 from guided_diffusion.unet import UNetModel
-from tests.conftest import PriorFiles, make_pair
+from tests.conftest import TINY, PriorFiles, make_pair, rule_model
+from tests.rounding import of_network
 from util.cli.sample_arguments import sample_parser
 from util.files import file_sha256
 from util.images import image_io
@@ -211,13 +213,21 @@ def test_every_sampler_and_other_settings(work: Path, run: SampleRun):
     assert json.loads(text["ddfm"])["prior"] is None
 
 
-@pytest.mark.parametrize("precision, tolerance", [("bf16", 12), ("fp16", 4)])
-def test_half_precision_is_near(work: Path, run: SampleRun, precision: str, tolerance: int):
-    """Mean grey levels: 8 and 11 bits of mantissa through three steps of a network with random weights."""
-    assert run("--limit", "1") == 0
-    assert run("--limit", "1", "--precision", precision, "--save_dir", str(work / "half")) == 0
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_near(work: Path, run: SampleRun, precision: Precision):
+    """From late steps on, since an early one magnifies the network's rounding 157 times before it clips.
+
+    x_0 = (x_t - sqrt(1 - a) eps) / sqrt(a) takes over the error of eps, whose pixels are below 1 in the mean, times
+    sqrt((1 - a) / a), which is 0.38 at t = 111 and 0.01 at t = 0; the rectification lets through less than all of it.
+    """
+    (work / "diffusion.yaml").write_text("timestep_respacing: 10\n")
+    late = ["--limit", "1", "--fusion_config", write_fusion(work, warm_start=200)]
+    assert run(*late) == 0
+    assert run(*late, "--precision", precision, "--save_dir", str(work / "half")) == 0
     difference = image(work / "half/recon/a.png").astype(int) - image(work / "output/recon/a.png")
-    assert np.abs(difference).mean() < tolerance
+    network = rule_model(TINY)
+    network.convert_body(DTYPES[precision])
+    assert 0 < np.abs(difference).mean() < 127.5 * (0.38 + 0.01) * of_network(network)
     assert json.loads(read_png_text(work / "half/recon/a.png")["ddfm"])["precision"] == precision
 
 

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from util.files import write_atomically
+from util.images.deep import (
+    TIFF_HEADS,
+    TOO_MANY_PIXELS,
+    DeepImage,
+    Unreadable,
+    ValueRange,
+    deep_png,
+    deep_tiff,
+)
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 # What Pillow may try; it knows formats that start other programs (EPS).
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
-ValueRange = tuple[float, float]
+_MOST_BYTES = 32  # a pixel: four channels of 64 bits
+_LITTLE_MEMORY = "there is too little memory to open it; use a smaller image"
 
 # An image counts as coloured when this share of its pixels has channels further apart than the spread:
 # compression alone tints grey images by a few levels, scattered pixels of colour (a logo) do not matter.
@@ -74,52 +87,57 @@ def _open(content: bytes, name: str) -> Image.Image:
             image.load()
             return ImageOps.exif_transpose(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: has too many pixels to be opened safely; cut or shrink it") from error
+        raise ImageError(f"{name}: {TOO_MANY_PIXELS}") from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name}: not a readable image, its content is no PNG, JPEG, BMP, TIFF or WebP file whatever its "
             "name says; replace or convert it"
         ) from error
-    except Exception as error:  # decoders raise whatever they stumble over
-        raise ImageError(f"{name}: not a readable image ({error}); replace it with a whole copy") from error
     raise ImageError(f"{name}: holds {frames} frames or pages; save the one to fuse as an image of its own")
 
 
-def _is_deep(image: Image.Image) -> bool:
-    return image.mode == "F" or image.mode.startswith("I")
-
-
-def _scale_deep(image: Image.Image, name: str, value_range: ValueRange | None) -> np.ndarray:
-    """More than 8 bits (thermal cameras, CT) -> (H, W) uint8; see :func:`scale_values`."""
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError(f"{name}: holds NaN or infinite values; replace them")
-    return scale_values(values, value_range)
-
-
-def scale_values(values: np.ndarray, value_range: ValueRange | None = None) -> np.ndarray:
-    """Finite values of any range -> uint8, clipped to 0 ... 255 and rounded to nearest.
-
-    ``value_range``: the values that become 0 and 255. None: the 0.1 and 99.9 percentiles, so that a dead pixel
-    does not flatten the rest; or, where these are equal, the smallest and the largest value.
-    """
-    low, high = value_range or np.percentile(values, (0.1, 99.9))
-    if high <= low:
-        low, high = values.min(), values.max()
-    if high <= low:
-        return np.zeros(values.shape, np.uint8)
-    return np.rint(np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-
-
-def decode_rgb(content: bytes, name: str, value_range: ValueRange | None = None) -> np.ndarray:
+def decode_rgb(
+    content: bytes, name: str, value_range: ValueRange | None = None, max_pixels: int | None = None
+) -> np.ndarray:
     """Bytes of an image file -> (H, W, 3) uint8; transparent parts become black.
 
-    ``name`` is for errors; ``value_range`` is for images of more than 8 bits, see :func:`scale_values`.
-    Raises ImageError.
+    ``name`` is for errors; ``value_range`` is for images of more than 8 bits, see
+    :func:`~util.images.deep.scale_values`; ``max_pixels``: of an image that is opened at all, by default Pillow's
+    limit, 89,478,485. Raises ImageError.
     """
+    try:
+        with _limit(max_pixels):
+            return _decode(content, name, value_range)
+    except ImageError:
+        raise
+    except Unreadable as error:
+        raise ImageError(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: {_LITTLE_MEMORY}") from error
+    except Exception as error:  # decoders raise whatever they stumble over
+        raise ImageError(f"{name}: not a readable image ({error}); replace it with a whole copy") from error
+
+
+def _decode(content: bytes, name: str, value_range: ValueRange | None) -> np.ndarray:
+    def plain() -> np.ndarray:
+        return np.asarray(_open(content, name))
+
+    def open_as(mode: str, rawmode: str) -> np.ndarray:
+        image: Any = Image.open(io.BytesIO(content), formats=_FORMATS)
+        image._mode, image.tile = mode, [tile._replace(args=rawmode) for tile in image.tile]
+        image.load()
+        return np.asarray(ImageOps.exif_transpose(image))
+
+    if content.startswith(TIFF_HEADS):
+        deep = deep_tiff(content, Image.MAX_IMAGE_PIXELS or math.inf, plain)
+        if deep is not None:
+            return deep.to_rgb(value_range)
     image = _open(content, name)
-    if _is_deep(image):
-        return np.repeat(_scale_deep(image, name, value_range)[:, :, None], 3, axis=2)
+    deep = deep_png(content, open_as)
+    if deep is None and (image.mode == "F" or image.mode.startswith("I")):
+        deep = DeepImage(np.asarray(image)[..., None])
+    if deep is not None:
+        return deep.to_rgb(value_range)
     try:
         if image.has_transparency_data:
             visible = image.convert("RGBA")
@@ -129,19 +147,35 @@ def decode_rgb(content: bytes, name: str, value_range: ValueRange | None = None)
         raise ImageError(f"{name}: colour mode {image.mode} is not known; save it as grey or RGB") from error
 
 
-def read_image(path: Path, value_range: ValueRange | None = None) -> SourceImage:
+@contextlib.contextmanager
+def _limit(pixels: int | None) -> Iterator[None]:
+    """With Pillow's limit set to this."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = before if pixels is None else pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def read_image(
+    path: Path, value_range: ValueRange | None = None, max_pixels: int | None = None
+) -> SourceImage:
     """Read a PNG, JPEG, BMP, TIFF or WebP file, turned upright. Raises ImageError.
 
-    ``value_range`` is for images of more than 8 bits, see :func:`scale_values`.
+    ``value_range``, ``max_pixels``: see :func:`decode_rgb`.
     """
-    content = _read_bytes(path)
-    rgb = decode_rgb(content, str(path), value_range)
-    return SourceImage(
-        path=path,
-        luma=grey_from_rgb(rgb),
-        rgb=rgb if is_coloured(rgb) else None,
-        sha256=hashlib.sha256(content).hexdigest(),
-    )
+    try:
+        content = _read_bytes(path, max_pixels)
+        rgb = decode_rgb(content, str(path), value_range, max_pixels)
+        return SourceImage(
+            path=path,
+            luma=grey_from_rgb(rgb),
+            rgb=rgb if is_coloured(rgb) else None,
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+    except MemoryError as error:
+        raise ImageError(f"{path}: {_LITTLE_MEMORY}") from error
 
 
 def upright_size(path: Path) -> tuple[int, int] | None:
@@ -158,14 +192,17 @@ def upright_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _read_bytes(path: Path) -> bytes:
-    """The content of a regular file. Raises ImageError, also for what would block or never end."""
+def _read_bytes(path: Path, max_pixels: int | None) -> bytes:
+    """The content of a regular file. Raises ImageError, also for what would block or is larger than any image."""
+    pixels = max_pixels or Image.MAX_IMAGE_PIXELS or math.inf
     try:
         if path.is_symlink() and not path.exists():
             raise ImageError(f"{path}: a broken link to {path.readlink()}; mend or remove it")
         if path.exists() and not path.is_file():
             what = "a folder" if path.is_dir() else "no regular file"
             raise ImageError(f"{path}: {what}, not an image; move it elsewhere")
+        if path.exists() and path.stat().st_size > _MOST_BYTES * pixels:
+            raise ImageError(f"{path}: {path.stat().st_size:,} bytes, more than an image may have; shrink it")
         return path.read_bytes()
     except PermissionError as error:
         raise ImageError(f"{path}: cannot be read (permission denied); change its permissions") from error

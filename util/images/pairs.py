@@ -116,9 +116,12 @@ def in_order_of_size(pairs: list[PairFiles], mode: FitMode) -> list[PairFiles]:
 
 
 def load_pair(
-    files: PairFiles, ir_range: ValueRange | None = None, vi_range: ValueRange | None = None
+    files: PairFiles,
+    ir_range: ValueRange | None = None,
+    vi_range: ValueRange | None = None,
+    max_pixels: int | None = None,
 ) -> Pair:
-    """Read both files; the ranges are for images of more than 8 bits.
+    """Read both files; the ranges are for images of more than 8 bits, larger images than ``max_pixels`` stay closed.
 
     Raises PairError when a file cannot be used, naming both if both can't, or when sizes differ or are below
     32 pixels.
@@ -127,7 +130,7 @@ def load_pair(
     errors: list[str] = []
     for path, value_range in ((files.ir, ir_range), (files.vi, vi_range)):
         try:
-            image = read_image(path, value_range)
+            image = read_image(path, value_range, max_pixels)
             if image.luma.min() == image.luma.max():
                 raise ImageError(
                     f"{path}: all its pixels look the same, there is nothing to fuse; leave it out"

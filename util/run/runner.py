@@ -42,13 +42,15 @@ class RunOptions:
     """How a run goes about its pairs.
 
     ``steps``: that every pair takes; ``memory_share``: the part of the machine's available memory that a batch of
-    ``auto`` may take; ``elsewhere``: how many pairs other processes take, of which this one keeps the record.
+    ``auto`` may take; ``max_pixels``: of an image that is opened; ``elsewhere``: how many pairs other processes take,
+    of which this one keeps the record.
     """
 
     steps: int
     fit: FitMode
     ir_range: ValueRange | None = None
     vi_range: ValueRange | None = None
+    max_pixels: int | None = None
     batch_size: BatchSize = 1
     memory_share: float = math.inf
     elsewhere: int = 0
@@ -122,7 +124,7 @@ class Runner:
         options, group = self.options, list[Pair]()
         for files in in_order_of_size(pairs, options.fit) if options.batch_size != 1 else pairs:
             try:
-                pair = load_pair(files, options.ir_range, options.vi_range)
+                pair = load_pair(files, options.ir_range, options.vi_range, options.max_pixels)
             except ValueError as error:
                 self._fail(Problem(files.stem, str(error)))
                 continue

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from util.images.deep import scale_values
 from util.images.image_io import (
     ImageError,
     grey_from_rgb,
@@ -17,7 +18,6 @@ from util.images.image_io import (
     read_image,
     read_png_text,
     round_to_uint8,
-    scale_values,
     stretch,
     write_png,
 )

@@ -1,8 +1,9 @@
 """What rounding may cost, from arithmetic alone: on every processor, in every order of summation.
 
 A rounding adds at most the unit u of the number that it rounds, 2^-p for p bits of mantissa. Roundings are
-independent of each other, so n of them add sqrt(n) u where no part of a sum is larger than the whole: in the Euclidean
-norm, with white inputs and weights (Higham & Mary 2019, "A New Approach to Probabilistic Rounding Error Analysis").
+independent of each other, so n of them add sqrt(n) u where no part of a sum is larger than the whole: in the
+Euclidean norm, with white inputs and weights (Higham & Mary 2019, "A New Approach to Probabilistic Rounding Error
+Analysis").
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def gflop(config: ModelConfig, height: int = 256, width: int = 256) -> float:
     model = empty_model(config).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(
-            torch.empty(1, 3, height, width, device="meta"),
+            torch.empty(1, config.in_channels, height, width, device="meta"),
             torch.zeros(1, dtype=torch.int64, device="meta"),
         )
     return counter.get_total_flops() / 1e9

@@ -18,12 +18,13 @@ MAX_STEPS = 100_000
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Architecture of the prior (``model_config_*.yaml``); the names are guided-diffusion's, but for ``norm_groups``.
+    """Architecture of the prior (``model_config_*.yaml``); the names are guided-diffusion's, but for two.
 
     ``channel_mult`` may be empty: then it follows from ``image_size``. ``attention_resolutions`` lists side
     lengths, at ``image_size``, of the levels that attend. ``num_head_channels`` of -1 means ``num_heads``
-    decides; ``num_heads_upsample`` of -1 means the same number of heads on the way up. ``norm_groups``: of every
-    group normalisation, 32 in the published networks.
+    decides; ``num_heads_upsample`` of -1 means the same number of heads on the way up. And of this project:
+    ``norm_groups``, of every group normalisation, 32 in the published networks; ``in_channels`` of the images, 3
+    (RGB) in the published networks, or 1 for grey. Raises ValueError, naming the key, for another number.
     """
 
     image_size: int
@@ -43,10 +44,13 @@ class ModelConfig:
     use_fp16: bool = False
     use_new_attention_order: bool = False
     norm_groups: int = 32
+    in_channels: int = 3
     model_path: str = ""
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.in_channels not in (1, 3):
+            raise ValueError(f"in_channels is {self.in_channels}, but must be 3 (RGB) or 1 (grey)")
 
 
 @dataclass(frozen=True)

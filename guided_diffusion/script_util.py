@@ -38,17 +38,18 @@ def create_model(
     use_fp16: bool = False,
     use_new_attention_order: bool = False,
     norm_groups: int = 32,
+    in_channels: int = 3,
 ) -> UNetModel:
     """A UNet with fresh weights from the keys of a model configuration other than ``model_path``.
 
-    The images are RGB; ``learn_sigma`` doubles the output channels. ``use_fp16`` turns the body to float16
-    (do so after loading float32 weights, or load into it: both give the same). Raises
+    The images have ``in_channels`` (3: RGB, 1: grey); ``learn_sigma`` doubles the output channels. ``use_fp16`` turns
+    the body to float16 (do so after loading float32 weights, or load into it: both give the same). Raises
     :class:`~guided_diffusion.typed.ConfigError` where the values do not describe a network.
     """
     params = UNetParams(
-        in_channels=3,
+        in_channels=in_channels,
         model_channels=num_channels,
-        out_channels=6 if learn_sigma else 3,
+        out_channels=2 * in_channels if learn_sigma else in_channels,
         num_res_blocks=num_res_blocks,
         channel_mult=_channel_mult(channel_mult, image_size),
         attention_ds=_attention_ds(attention_resolutions, image_size),

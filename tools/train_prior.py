@@ -27,7 +27,7 @@ from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from tools.training.loop import Pace, Trainer, train
 from tools.training.photos import center_crop, load_photos, to_batch
-from tools.training.recipe import Recipe
+from tools.training.recipe import Recipe, Treatment
 from tools.training.team import Team, join_team
 from util.allocator import keep_freed_memory
 from util.device import device_label
@@ -95,6 +95,13 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
         default="uniform",
         help="uniform, or three of four from EDM's density of noise levels (default %(default)s)",
     )
+    for name, symbol, value in (("mean", "mean", -1.2), ("std", "standard deviation", 1.2)):
+        add(
+            f"--level_{name}",
+            type=float,
+            default=value,
+            help=f"{symbol} of the logarithms of edm's noise levels, images in [-1, 1] (default %(default)s)",
+        )
     add(
         "--min_snr_gamma",
         type=float,
@@ -116,6 +123,21 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="P",
         help="share of crops darkened by a gain of 0.15 to 0.8 and a gamma of 1 to 2 (default %(default)s)",
+    )
+    add(
+        "--shrunk",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="share of crops scaled down by 1 to 2, which leaves less of JPEG's traces (default %(default)s)",
+    )
+    add(
+        "--tones",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="share of crops with a tone curve as of a thermal camera: inverted, compressed or clipped "
+        "(default %(default)s)",
     )
     add("--seed", type=int, default=0, help="decides weights, crops, timesteps, noise (default %(default)s)")
 
@@ -190,7 +212,8 @@ def prepare(args: argparse.Namespace, team: Team, device: torch.device) -> Job:
         raise ValueError("the processes resume at different steps: --run_dir must be one folder for all")
     photos = load_photos(args.data, recipe.crop, args.limit, quiet=not team.leads)
     held_out = load_photos(args.val, VAL_CROP, args.val_images, quiet=not team.leads)
-    val = to_batch([center_crop(photo, VAL_CROP) for photo in held_out]).to(device)
+    untreated = Treatment(grey=False, light=None, channels=params.in_channels)
+    val = to_batch([untreated.apply(center_crop(photo, VAL_CROP)) for photo in held_out]).to(device)
     if team.leads:
         parameters = sum(p.numel() for p in trainer.model.parameters())
         print(

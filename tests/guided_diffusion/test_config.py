@@ -47,6 +47,11 @@ def test_published_files_with_unquoted_lists_and_capital_booleans(tmp_path: Path
 @pytest.mark.parametrize(
     "cls, data, words",
     [
+        (
+            ModelConfig,
+            {"image_size": 64, "num_channels": 32, "num_res_blocks": 1, "in_channels": 2},
+            ["in_channels", "1 (grey)"],
+        ),
         (FusionConfig, {"sede": 1}, ["f.yaml", "sede", "seed"]),
         (FusionConfig, {"em": {"rho": "much"}}, ["f.yaml", "em.rho", "'much'", "a number"]),
         (FusionConfig, {"em": {"variant": "new"}}, ["em.variant", "released, paper"]),

@@ -182,6 +182,12 @@ def test_configurations_that_describe_no_network(change: dict[str, Any], message
         create_model(**{**TINY, **change})
 
 
+@pytest.mark.parametrize("learn_sigma", [False, True])
+def test_a_network_of_one_channel(learn_sigma: bool):
+    model = create_model(**{**TINY, "learn_sigma": learn_sigma}, in_channels=1)
+    assert model(torch.zeros(2, 1, 16, 8), torch.tensor([1, 2])).shape == (2, 1 + learn_sigma, 16, 8)
+
+
 def test_default_widths_follow_the_image_size():
     mults = {
         size: create_model(image_size=size, num_channels=32, num_res_blocks=1).params.channel_mult
@@ -190,8 +196,9 @@ def test_default_widths_follow_the_image_size():
     assert mults == {64: (1, 2, 3, 4), 128: (1, 1, 2, 3, 4)}
 
 
-def test_compact_configuration_is_small():
-    config = from_mapping(ModelConfig, read_yaml("configs/model_config_compact.yaml"), "compact")
+@pytest.mark.parametrize("name", ["compact", "grey"])
+def test_compact_configurations_are_small(name: str):
+    config = from_mapping(ModelConfig, read_yaml(f"configs/model_config_{name}.yaml"), name)
     keys = {key: value for key, value in vars(config).items() if key != "model_path"}
     with torch.device("meta"):
         model = create_model(**keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from tools.training.photos import center_crop, darken, draw_crop, to_batch
+from tools.training.photos import center_crop, darken, draw_crop, retone, to_batch
 from tools.training.recipe import Recipe, learning_rate, make_batch
 
 RECIPE = Recipe(
@@ -74,7 +75,7 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert not torch.equal(first[0], batch(5, seed=4)[0])
 
 
-@pytest.mark.parametrize("changes", [{}, {"timesteps": "edm", "grey": 0.5, "low_light": 0.5}])
+@pytest.mark.parametrize("changes", [{}, {"timesteps": "edm", "grey": 0.5, "low_light": 0.5, "tones": 0.5}])
 def test_shares_of_a_batch_are_the_batch(changes: dict[str, Any]):
     whole = batch(5, **changes)
     shares = [batch(5, slice(start, start + 4), **changes) for start in range(0, 16, 4)]
@@ -104,12 +105,61 @@ def test_darkening():
     assert (darken(crop, 0.5, 2.0) == 32).all()
 
 
+def test_tone_curves():
+    crop = np.array([[0, 64, 128, 255]], np.uint8)[:, :, None]
+    assert retone(crop, 1.0, 127.5).tolist() == crop.tolist()
+    assert retone(crop, -1.0, 127.5).ravel().tolist() == [255, 191, 127, 0]  # inverted
+    assert retone(crop, 0.5, 100.0).ravel().tolist() == [36, 68, 100, 164]  # compressed
+    assert retone(crop, 2.0, 127.5).ravel().tolist() == [0, 0, 128, 255]  # clipped
+
+
+def test_tones_change_the_levels_of_their_share_and_nothing_else():
+    plain, toned, some = batch(5), batch(5, tones=1.0), batch(5, tones=0.5)
+    assert torch.equal(toned[1], plain[1]) and torch.equal(toned[2], plain[2])
+    same = (some[0] == plain[0]).flatten(1).all(1)
+    assert 0 < same.sum() < 16
+    correlations = [
+        np.corrcoef(one.flatten(), two.flatten())[0, 1] for one, two in zip(plain[0], toned[0], strict=True)
+    ]
+    assert min(correlations) < -0.5 and max(correlations) > 0.5  # some are inverted, some are not
+    assert (levels(toned[0]).std(axis=(1, 2, 3)) <= 2.0 * levels(plain[0]).std(axis=(1, 2, 3)) + 1).all()
+
+
+def test_a_network_of_one_channel_gets_the_luma_of_the_same_crops():
+    rgb, grey = (
+        batch(5, grey=1.0, tones=0.5),
+        batch(5, model=ModelConfig(64, 32, 1, in_channels=1), tones=0.5),
+    )
+    assert grey[0].shape == grey[2].shape == (16, 1, 48, 48)
+    assert torch.equal(grey[1], rgb[1])
+    plain = batch(5, grey=1.0)[0][:, :1], batch(5, model=ModelConfig(64, 32, 1, in_channels=1))[0]
+    assert torch.equal(*plain)
+
+
+def test_the_density_of_noise_levels_can_be_moved():
+    """The levels of neighbouring timesteps are less than 0.2 apart in their logarithm there."""
+    low = batch(5, timesteps="edm", level_mean=-3.0, level_std=0.1)[1]
+    sigmas = np.sqrt((1 - ALPHAS_CUMPROD) / ALPHAS_CUMPROD)[low]
+    drawn = np.arange(16) % 4 != 0
+    assert (np.abs(np.log(sigmas[drawn]) + 3.0) < 0.6).all()  # six standard deviations
+
+
+@pytest.mark.parametrize(
+    "values", [{"tones": 1.5}, {"shrunk": -0.1}, {"level_std": 0.0}, {"level_mean": math.inf}]
+)
+def test_values_with_which_nothing_can_be_trained(values: dict[str, float]):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        dataclasses.replace(RECIPE, **values)  # pyright: ignore[reportArgumentType]
+
+
 def test_crops():
     photo = np.arange(50 * 70 * 3, dtype=np.uint32).reshape(50, 70, 3).astype(np.uint8)
     rng = np.random.default_rng(0)
     crops = [draw_crop(photo.shape[:2], 48, rng) for _ in range(50)]
     assert all(crop.cut(photo, 48).shape == (48, 48, 3) for crop in crops)
     assert {crop.side for crop in crops} == {48, 49, 50}  # never more than the photograph
+    assert {draw_crop((500, 500), 48, rng, shrunk=0.0).side for _ in range(20)} == {48}
+    assert all(draw_crop((500, 500), 48, rng, shrunk=1.0).side >= 48 for _ in range(20))
     np.testing.assert_array_equal(center_crop(photo, 30), photo[10:40, 20:50])
     pixels = to_batch([np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)])
     assert pixels.shape == (2, 3, 4, 4) and pixels[0].eq(-1).all() and pixels[1].eq(1).all()

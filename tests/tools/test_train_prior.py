@@ -23,6 +23,7 @@ from guided_diffusion.script_util import create_model
 from tests.conftest import TINY
 from tools import train_prior
 from tools.training import loop as training
+from tools.training.grey import grey_weights
 from tools.training.photos import load_photos
 from tools.training.recipe import Recipe
 from tools.training.validation import sigma_timestep, validate
@@ -78,7 +79,11 @@ def test_the_file_is_a_prior_in_half_precision_and_the_log_is_complete(tmp_path:
     assert all(math.isfinite(value) for entry in log for value in entry.values())
 
 
-@pytest.mark.parametrize("later", [(), ("min_snr_gamma", "grey", "low_light", "multiscale", "small_crop")])
+LATER = ("min_snr_gamma", "grey", "low_light", "multiscale", "small_crop")
+LATEST = ("shrunk", "tones", "level_mean", "level_std")
+
+
+@pytest.mark.parametrize("later", [(), LATEST, LATER + LATEST])
 def test_a_killed_run_ends_with_the_same_weights(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, later: tuple[str, ...]
 ):
@@ -166,7 +171,8 @@ def test_what_cannot_start_says_why(
 
 def test_every_choice_of_the_recipe_trains(tmp_path: Path, photos: Path):
     choices = ["--timesteps", "edm", "--min_snr_gamma", "5", "--grey", "0.5", "--low_light", "0.5"]
-    choices += ["--multiscale", "0.1", "--small_crop", "8"]
+    choices += ["--multiscale", "0.1", "--small_crop", "8", "--shrunk", "0.8", "--tones", "0.5"]
+    choices += ["--level_mean", "-1.6", "--level_std", "1.1"]
     state = run(tmp_path, photos, "run", *choices, "--precision", "bf16", "--workers", "2")
     assert all(value.isfinite().all() for value in state.values())
 
@@ -176,6 +182,42 @@ def test_starting_from_weights(tmp_path: Path, photos: Path):
     second = run(tmp_path, photos, "second", "--init", str(tmp_path / "first.pt"), "--lr", "0")
     for key in first:
         torch.testing.assert_close(second[key], first[key], rtol=2e-3, atol=1e-6)  # half precision
+
+
+def test_a_grey_prior_starts_from_one_of_three_channels(tmp_path: Path, photos: Path):
+    run(tmp_path, photos, "rgb")
+    config = tmp_path / "grey.yaml"
+    config.write_text(yaml.safe_dump({**TINY, "in_channels": 1}))
+    more = ["--model_config", str(config), "--tones", "0.5", "--lr", "0"]
+    first = run(tmp_path, photos, "grey", *more, "--init", str(tmp_path / "rgb.pt"))
+    expected = grey_weights(torch.load(tmp_path / "rgb.pt", weights_only=True))
+    again = run(tmp_path, photos, "again", *more, "--init", str(tmp_path / "grey.pt"))
+    for key, value in expected.items():
+        torch.testing.assert_close(first[key].float(), value.float(), rtol=2e-3, atol=1e-6)  # half precision
+        torch.testing.assert_close(again[key], first[key], rtol=2e-3, atol=1e-6)
+
+
+def test_grey_weights_say_what_the_colour_ones_say_about_grey():
+    """Of the noise in the direction (1, 1, 1) / sqrt(3), and the same share between the variances."""
+    torch.manual_seed(0)
+    rgb, grey = create_model(**TINY).eval(), create_model(**TINY, in_channels=1).eval()
+    for parameter in rgb.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    grey.load_state_dict(grey_weights(rgb.state_dict()))
+    x, t = torch.randn(2, 1, 16, 16), torch.tensor([3, 500])
+    with torch.no_grad():
+        whole, said = rgb(x.expand(-1, 3, -1, -1) / math.sqrt(3), t), grey(x, t)
+    expected = torch.cat([whole[:, :3].sum(1, True) / math.sqrt(3), whole[:, 3:].mean(1, True)], dim=1)
+    torch.testing.assert_close(said, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_weights_that_cannot_be_made_grey():
+    with pytest.raises(ValueError, match="of 4 channels"):
+        grey_weights(
+            {"input_blocks.0.0.weight": torch.zeros(8, 4, 3, 3), "out.2.weight": torch.zeros(3, 8, 3, 3)}
+        )
+    with pytest.raises(ValueError, match="lack"):
+        grey_weights({"a": torch.zeros(1)})
 
 
 def test_training_lowers_the_loss(tmp_path: Path, photos: Path):

@@ -24,6 +24,7 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
 from guided_diffusion.losses import training_losses
 from guided_diffusion.nn import channels_last, update_ema
 from guided_diffusion.script_util import model_from_config
+from tools.training.grey import grey_weights
 from tools.training.recipe import Recipe, learning_rate, make_batch
 from tools.training.team import Team
 from tools.training.validation import validate
@@ -56,6 +57,8 @@ class Trainer:
         self.model = channels_last(model_from_config(recipe.model).to(device))
         if init is not None:
             state = read_state_dict(init)
+            if recipe.model.in_channels == 1:
+                state = grey_weights(state)
             try:
                 self.model.load_state_dict(state)
             except RuntimeError as error:
@@ -167,7 +170,7 @@ def train(
 ) -> bool:
     """Run to the recipe's last step; returns False when a signal stopped it earlier, with its state saved.
 
-    ``val``: (B, 3, H, W) in [-1, 1], used by the leading process alone. A signal to any process stops all.
+    ``val``: (B, C, H, W) in [-1, 1], used by the leading process alone. A signal to any process stops all.
     """
     team = team or Team()
     recipe, device = trainer.recipe, trainer.device

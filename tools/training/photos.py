@@ -87,11 +87,11 @@ class Crop:
         return crop[:, ::-1] if self.mirrored else crop
 
 
-def draw_crop(shape: Sequence[int], size: int, rng: np.random.Generator) -> Crop:
-    """A random window of a photograph of (height, width): mirrored half of the time, and half of the time
-    up to twice ``size`` wide, that is, scaled down by 1 to 2."""
+def draw_crop(shape: Sequence[int], size: int, rng: np.random.Generator, shrunk: float = 0.5) -> Crop:
+    """A random window of a photograph of (height, width): mirrored half of the time, and a share ``shrunk`` of the
+    time up to twice ``size`` wide, that is, scaled down by 1 to 2."""
     height, width = shape
-    scale = rng.uniform(1.0, 2.0) if rng.random() < 0.5 else 1.0
+    scale = rng.uniform(1.0, 2.0) if rng.random() < shrunk else 1.0
     side = min(round(size * scale), height, width)
     top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
     return Crop(int(top), int(left), side, bool(rng.random() < 0.5))
@@ -103,6 +103,15 @@ def darken(crop: np.ndarray, gain: float, gamma: float) -> np.ndarray:
     return levels[crop]
 
 
+def retone(crop: np.ndarray, slope: float, middle: float) -> np.ndarray:
+    """Levels v of 255 -> middle + slope (v - 127.5), rounded and clipped: uint8.
+
+    As thermal cameras show a scene: a slope below 0 inverts it, one nearer to 0 compresses it, one beyond 1 clips.
+    """
+    levels = middle + slope * (np.arange(256) - 127.5)
+    return levels.round().clip(0, 255).astype(np.uint8)[crop]
+
+
 def center_crop(photo: np.ndarray, size: int) -> np.ndarray:
     """The (size, size, 3) middle of a photograph."""
     top, left = ((side - size) // 2 for side in photo.shape[:2])
@@ -110,6 +119,6 @@ def center_crop(photo: np.ndarray, size: int) -> np.ndarray:
 
 
 def to_batch(crops: Sequence[np.ndarray]) -> Tensor:
-    """(H, W, 3) uint8 crops -> (B, 3, H, W) float32 in [-1, 1], channels last in memory."""
+    """(H, W, C) uint8 crops -> (B, C, H, W) float32 in [-1, 1], channels last in memory."""
     batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
     return batch.float().div_(127.5).sub_(1.0)

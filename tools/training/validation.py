@@ -24,7 +24,7 @@ def sigma_timestep(diffusion: GaussianDiffusion, sigma: float) -> int:
 def validate(model: Model, diffusion: GaussianDiffusion, images: Tensor) -> dict[str, float]:
     """Mean validation loss over eight timesteps, and the PSNR of one-step x_0 prediction at four noise levels.
 
-    ``images``: (B, 3, H, W) in [-1, 1]; the noise is the same at every call. A quick look while training, over
+    ``images``: (B, C, H, W) in [-1, 1]; the noise is the same at every call. A quick look while training, over
     the error of the whole batch; ``tools.evaluate_prior`` counts as denoising papers do.
     """
     generator = torch.Generator().manual_seed(0)

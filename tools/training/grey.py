@@ -1,0 +1,37 @@
+"""The weights of a network for RGB as those of the same network for grey images, to go on training from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor
+
+FIRST, LAST = "input_blocks.0.0.weight", "out.2"
+
+
+def grey_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a network of three channels says about the grey direction, (1, 1, 1) / sqrt(3), as one of one channel.
+
+    White noise of sigma in three channels has the component sigma along that unit vector: kernels of the first layer
+    are summed over the channels and divided by sqrt(3), those of the last that predict likewise; those for the
+    variance, which is a share, are averaged. Nothing else changes, and the weights of a network of one channel not at
+    all. Raises ValueError for weights that are of neither kind.
+    """
+    grey = dict(state)
+    if FIRST not in grey or f"{LAST}.weight" not in grey:
+        raise ValueError(
+            f"the weights lack {FIRST} or {LAST}.weight: these are of no UNet of guided-diffusion"
+        )
+    channels = grey[FIRST].shape[1]
+    if channels not in (1, 3):
+        raise ValueError(f"the weights are of a network of {channels} channels, not of 3 or 1")
+    if channels == 1:
+        return grey
+    grey[FIRST] = grey[FIRST].float().sum(1, keepdim=True) / math.sqrt(3)  # (O, 3, 3, 3) -> (O, 1, 3, 3)
+    for name in (f"{LAST}.weight", f"{LAST}.bias"):
+        groups = grey[name].float().unflatten(0, (-1, 3))  # prediction, and variance if it is learned
+        scale = groups.new_full((len(groups),), 1 / 3)
+        scale[0] = 1 / math.sqrt(3)
+        grey[name] = groups.sum(1) * scale.view(-1, *[1] * (groups.ndim - 2))
+    return grey

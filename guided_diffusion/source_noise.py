@@ -1,0 +1,130 @@
+"""The noise of a source: how strong it is, its stripes, and a grey image denoised by the prior in one evaluation.
+
+Equations are those of docs/local.md. Images are (B, 1, H, W) luma in [-1, 1]; standard deviations come as
+(B, 1, 1, 1) in grey levels of 0 ... 255. Everything is per image and stays on its device.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
+from guided_diffusion.neumann import gaussian_window
+
+GREY = 127.5
+BLOCK = 16
+FLATTEST = 0.2
+BLOCK_BIAS = 0.883
+"""What the ``FLATTEST`` quantile of the blocks' estimates is of sigma, for white noise: 64 differences a block."""
+MAD = 0.6744897501960817  # median of |z|, z standard normal
+LEAST_SIGMA, LEAST_SIGMA_FEW = 5.0, 9.0
+"""Grey levels under which a source counts as clean: texture and compression of clean photographs and thermal images
+reach 3.4; the second where fewer than half of the blocks can be used, as in slices of a body, whose texture is
+everywhere and reaches 8.4."""
+LEAST_STRIPES = 3.0
+"""Grey levels of standard deviation under which offsets are left as they are."""
+
+
+class GreyPrior(Protocol):
+    """What denoising needs of a prior."""
+
+    diffusion: GaussianDiffusion
+    channels: int
+
+    def predict(self, x_t: Tensor, index: int) -> Prediction:
+        """One evaluation at an index of the respaced process."""
+        ...
+
+
+def estimate_sigma(image: Tensor) -> Tensor:
+    """Standard deviation of white noise, Eq. (13), 0 for a clean source: diagonal Haar differences of flat blocks.
+
+    A block of 16x16 gives the median of its 64 absolute differences; texture only adds to it, so that a low quantile
+    of the blocks sees the noise. Blocks that reach black or white in a quarter of their pixels are left out,
+    for clipping hides noise; where no block is left, or little is found, the image counts as clean.
+    """
+    grey = (image.float() + 1) * GREY
+    height, width = (size - size % BLOCK for size in grey.shape[-2:])
+    if height == 0 or width == 0:
+        return torch.zeros_like(grey[:, :1, :1, :1])
+    grey = grey[..., :height, :width]
+    blocks = _blocks(_diagonal(grey).abs(), BLOCK // 2).median(dim=-1).values / MAD
+    clipped = _blocks(((grey <= 0.5) | (grey >= 254.5)).float(), BLOCK).mean(dim=-1) >= 0.25
+    order = blocks.masked_fill(clipped, torch.inf).sort(dim=1).values
+    count = (~clipped).sum(dim=1, keepdim=True)
+    place = (FLATTEST * (count - 1).clamp(min=0)).long()
+    sigma = order.gather(1, place) / BLOCK_BIAS
+    few = torch.where(2 * count < clipped.shape[1], LEAST_SIGMA_FEW, LEAST_SIGMA)
+    found = (count > 0) & (sigma >= few)
+    return torch.where(found, sigma, torch.zeros_like(sigma)).view(-1, 1, 1, 1)
+
+
+def _diagonal(grey: Tensor) -> Tensor:
+    """Diagonal Haar differences of 2x2 cells, orthonormal: white noise keeps its standard deviation."""
+    a, b = grey[..., ::2, ::2], grey[..., ::2, 1::2]
+    c, d = grey[..., 1::2, ::2], grey[..., 1::2, 1::2]
+    height, width = d.shape[-2:]
+    return (a[..., :height, :width] - b[..., :height, :width] - c[..., :height, :width] + d) / 2
+
+
+def _blocks(image: Tensor, side: int) -> Tensor:
+    """(B, 1, H, W) -> (B, blocks, side * side)."""
+    batch, _, height, width = image.shape
+    cells = image.view(batch, height // side, side, width // side, side).transpose(2, 3)
+    return cells.reshape(batch, -1, side * side)
+
+
+def stripes(image: Tensor, dim: int = -1) -> Tensor:
+    """Offsets of the columns (``dim`` -1) or of the rows (-2), Eq. (14), that a thermal camera's read-out adds.
+
+    Returns them in units of luma, (B, 1, 1, W) or (B, 1, H, 1); 0 for an image whose offsets are not
+    more than its noise explains. The step from a column to the next is the median over the rows, which edges
+    that cross less than half of the image do not move; what is wider than about 8 columns is left to the scene.
+    """
+    across = -2 if dim == -1 else -1
+    steps = image.float().diff(dim=dim)
+    median = steps.median(dim=across, keepdim=True).values
+    spread = (steps - median).abs().median(dim=across, keepdim=True).values / MAD
+    offset = pad(median.cumsum(dim=dim), (1, 0) if dim == -1 else (0, 0, 1, 0))
+    offset = offset - _smooth(offset, dim, 4.0)
+    chance = 1.2533 * spread.median(dim=dim, keepdim=True).values / image.shape[across] ** 0.5
+    size = offset.abs().median(dim=dim, keepdim=True).values / MAD
+    least = torch.clamp(2 * chance, min=LEAST_STRIPES / GREY)
+    offset = offset.clamp(-4 * size, 4 * size)  # an edge along the whole image is no stripe
+    return torch.where(size > least, offset, torch.zeros_like(offset))
+
+
+def _smooth(line: Tensor, dim: int, sigma: float) -> Tensor:
+    window = gaussian_window(sigma)
+    radius, size = len(window) // 2, line.shape[dim]
+    index = torch.arange(-radius, size + radius, device=line.device) % (2 * size)
+    longer = line.index_select(dim, torch.where(index < size, index, 2 * size - 1 - index))
+    total = torch.zeros_like(line)
+    for tap, weight in enumerate(window):
+        total = total + weight * longer.narrow(dim, tap, size)
+    return total
+
+
+def denoise_grey(prior: GreyPrior, image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """E[clean | image] of a grey image with white noise of ``sigma`` grey levels, one evaluation; Eq. (15).
+
+    A prior of one channel is asked at the timestep of sigma. One of three channels expects independent noise
+    in each, while the noise of a grey image is the same in all three: sqrt(3) sigma along grey, 0 across. Noise of
+    sqrt(3) sigma is added in the two directions orthogonal to grey, and the timestep is that of sqrt(3) sigma.
+    ``image`` enters whole; its sides must fit the prior. Returns luma, (B, 1, H, W).
+    """
+    diffusion = prior.diffusion
+    level = sigma / GREY * (prior.channels**0.5)
+    ratios = np.sqrt(1 / diffusion.alphas_cumprod - 1)
+    index = int(np.abs(np.log(ratios / level)).argmin())
+    x = image.float().expand(-1, prior.channels, -1, -1)
+    if prior.channels == 3:
+        draw = torch.randn(x.shape[1:], generator=generator, device=generator.device).to(x.device)
+        x = x + level * (draw - draw.mean(dim=0, keepdim=True))
+    scale = float(np.sqrt(diffusion.alphas_cumprod[index]))
+    return prior.predict(scale * x, index).pred_xstart.mean(dim=1, keepdim=True)

@@ -1,0 +1,257 @@
+"""Local fusion: closed form against a sparse direct solve, likelihoods against differences, batches, borders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+from torch import Tensor
+
+from guided_diffusion import information, neumann
+from guided_diffusion.em_local import Ascent, closed_form, coupled, fuse_local
+from guided_diffusion.local_weights import Task, detect_task, gradient_target, level_target, level_weights
+from guided_diffusion.tone import local_deviation, spread
+
+TASKS: list[Task] = ["ivf", "mif", "focus", "exposure"]
+every_task = pytest.mark.parametrize("task", TASKS)
+shapes = pytest.mark.parametrize("shape", [(9, 14), (2, 3), (13, 8)], ids=str)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Images this small gain nothing from more threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def noise(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Uniform in [-1, 1]."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 2 - 1
+
+
+def smooth(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A soft random scene with some texture, about [-1, 1]."""
+    return neumann.blur(2 * noise(seed, *shape, dtype=dtype), 2.0) + 0.2 * noise(
+        seed + 99, *shape, dtype=dtype
+    )
+
+
+def difference_matrix(height: int, width: int) -> Any:
+    """Forward differences along rows, then along columns, of an image read row by row; none across the border."""
+
+    def along(size: int) -> Any:
+        one = sparse.identity(size).tocsr()
+        return one[1:] - one[:-1]
+
+    rows = sparse.kron(sparse.identity(height), along(width))
+    columns = sparse.kron(along(height), sparse.identity(width))
+    return sparse.vstack([rows, columns]).tocsr()
+
+
+@shapes
+@pytest.mark.parametrize("coupling", [0.0, 3.0])
+def test_m_step_is_the_sparse_direct_solution(shape: tuple[int, int], coupling: float) -> None:
+    """In double precision: condition at most 1 + 8 alpha = 1201 times 1e-16 and a few operations."""
+    height, width = shape
+    target, estimate = (
+        noise(1, 1, 1, *shape, dtype=torch.float64),
+        noise(2, 1, 1, *shape, dtype=torch.float64),
+    )
+    along, across = noise(3, 1, 1, *shape, dtype=torch.float64), noise(4, 1, 1, *shape, dtype=torch.float64)
+    matrix = difference_matrix(height, width)
+    stacked = np.concatenate([along[0, 0, :, :-1].numpy().ravel(), across[0, 0, :-1].numpy().ravel()])
+    left = (1 + coupling) * sparse.identity(height * width) + 150 * matrix.T @ matrix
+    right = target.numpy().ravel() + 150 * matrix.T @ stacked + coupling * estimate.numpy().ravel()
+    expected = spsolve(left.tocsc(), right).reshape(shape)
+    found = coupled(target, (along, across), 150.0, estimate, coupling)[0, 0].numpy()
+    assert np.abs(found - expected).max() < 1e-11 * np.abs(right).max()
+
+
+def test_float32_is_within_the_rounding_of_the_transform() -> None:
+    """The FFT's error is about eps log2(n) of the norm of what is solved for; the solve itself shrinks."""
+    sources = [smooth(seed, 1, 1, 96, 120) for seed in (1, 2)]
+    double = [source.double() for source in sources]
+    target, edges = level_target(double, "ivf", [0, 0]), gradient_target(double, "ivf", [0, 0])
+    exact = coupled(target, edges, 150.0)
+    single = coupled(target.float(), (edges[0].float(), edges[1].float()), 150.0)
+    right = 150 * 8 * float(max(edges[0].abs().max(), edges[1].abs().max(), target.abs().max()))
+    assert float((single - exact).abs().max()) < 2**-24 * np.log2(4 * 96 * 120) * right
+
+
+def test_gradient_and_sobel_have_their_adjoints() -> None:
+    """<A x, y> = <x, A' y>, double precision; so has the mirrored window, which is its own."""
+    x, p, q = (noise(seed, 2, 1, 7, 10, dtype=torch.float64) for seed in (1, 2, 3))
+    for forward, backward in (
+        (neumann.gradient, neumann.gradient_adjoint),
+        (information.sobel, information.sobel_adjoint),
+    ):
+        a, b = forward(x)
+        assert float((a * p + b * q).sum()) == pytest.approx(float((x * backward(p, q)).sum()), abs=1e-11)
+    window = neumann.gaussian_window(2.0)
+    left, right = (neumann.correlate(x, window) * p).sum(), (x * neumann.correlate(p, window)).sum()
+    assert float(left) == pytest.approx(float(right), abs=1e-11)
+
+
+@pytest.mark.parametrize("name", ["Information", "Structure", "Edges"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_likelihoods_have_the_gradient_of_their_value(name: str, count: int) -> None:
+    """Against central differences in double precision: their error is h^2 of the third derivative, 1e-8 here."""
+    sources = [100 * (smooth(seed, 2, 1, 26, 33, dtype=torch.float64) + 1.2) for seed in range(count)]
+    likelihood = getattr(information, name)(sources)
+    f = sum(sources) / count + 5 * noise(50, 2, 1, 26, 33, dtype=torch.float64)
+    direction = noise(51, 2, 1, 26, 33, dtype=torch.float64)
+    value, gradient = likelihood.score(f)
+    assert value.shape == (2, 1, 1, 1)
+    h = 1e-4
+    ahead, behind = likelihood.score(f + h * direction)[0], likelihood.score(f - h * direction)[0]
+    slope = ((ahead - behind) / (2 * h)).flatten()
+    expected = (gradient * direction).sum(dim=(1, 2, 3))
+    assert torch.allclose(slope, expected, rtol=1e-4, atol=1e-9)
+
+
+def test_information_in_the_source_itself_is_one() -> None:
+    source = 100 * (smooth(1, 1, 1, 40, 40, dtype=torch.float64) + 1.2)
+    assert float(information.Information([source]).score(source)[0]) == pytest.approx(1, abs=2e-3)  # the 1e-2
+    assert float(information.Structure([source]).score(source)[0]) == pytest.approx(1, abs=1e-12)
+
+
+@every_task
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_batch_gives_what_its_members_give(task: Task, count: int) -> None:
+    """Rounding of the FFT may differ with the batch: 1e-5 is a thousandth of a grey level."""
+    sources = [smooth(seed, 3, 1, 30, 41) for seed in range(count)]
+    together = closed_form(sources, task)
+    tone = spread(together, 0.2, 50 * (sources[0] + 2).abs())
+    for row in range(3):
+        single = [source[row : row + 1] for source in sources]
+        alone = closed_form(single, task)
+        assert torch.allclose(together[row : row + 1], alone, atol=1e-5)
+        curve = spread(together[row : row + 1], 0.2, 50 * (single[0] + 2).abs())
+        assert torch.equal(tone[row : row + 1], curve)
+
+
+def test_iterations_give_the_batch_what_they_give_its_members() -> None:
+    """Twenty normalised steps carry rounding on: a pixel whose slope is rounding may differ by some of a level."""
+    sources = [smooth(seed, 2, 1, 40, 48) for seed in (1, 2)]
+    together = fuse_local(sources, "ivf", 0.1, ascent=Ascent(iterations=5))
+    for row in range(2):
+        alone = fuse_local([s[row : row + 1] for s in sources], "ivf", 0.1, ascent=Ascent(iterations=5))
+        difference = (together[row : row + 1] - alone).abs()
+        assert float(difference.mean()) < 1e-4
+
+
+@every_task
+def test_equal_sources_are_kept(task: Task) -> None:
+    source = smooth(3, 1, 1, 31, 24)
+    assert torch.allclose(closed_form([source, source, source], task), source, atol=1e-5)
+
+
+@every_task
+def test_constant_images_stay_constant(task: Task) -> None:
+    a, b = torch.full((1, 1, 20, 30), -0.4), torch.full((1, 1, 20, 30), 0.2)
+    fused = fuse_local([a, b], task, 0.3, ascent=Ascent(iterations=3))
+    assert torch.isfinite(fused).all()
+    assert float(fused.max() - fused.min()) < 1e-5
+    assert -0.4 - 1e-5 <= float(fused.mean()) <= 0.2 + 1e-5
+
+
+def test_nothing_wraps_around_at_the_borders() -> None:
+    """A bright bar at the left border leaves the right border as it is."""
+    dark = torch.full((1, 1, 40, 300), -0.6)
+    bar = dark.clone()
+    bar[..., :10] = 0.8
+    fused = closed_form([bar, dark], "ivf")
+    assert float((fused[..., -20:] + 0.6).abs().max()) < 1e-3
+    assert float(fused[..., :8].mean()) > 0.6
+
+
+def test_fusion_mirrors_with_its_sources() -> None:
+    """Levels and solve know no side; forward differences do, by half a pixel: compare what has no gradient weight."""
+    sources = [smooth(seed, 1, 1, 20, 28) for seed in (5, 6)]
+    flipped = level_weights([source.flip(-1) for source in sources], "exposure", [0, 0])
+    for a, b in zip(level_weights(sources, "exposure", [0, 0]), flipped, strict=True):
+        assert torch.allclose(a, b.flip(-1), atol=1e-6)
+
+
+@every_task
+def test_order_of_the_sources_has_no_say(task: Task) -> None:
+    sources = [smooth(seed, 1, 1, 24, 24) for seed in (1, 2, 3)]
+    assert torch.allclose(closed_form(sources, task), closed_form(sources[::-1], task), atol=1e-5)
+
+
+def test_noise_that_is_known_leaves_less_of_it() -> None:
+    """Flat sources with noise: told of it, the closed form averages gradients down; not told, it keeps them."""
+    torch.manual_seed(0)
+    sources = [torch.full((1, 1, 64, 64), level) + 0.1 * torch.randn(1, 1, 64, 64) for level in (-0.2, 0.1)]
+    naive, told = closed_form(sources, "ivf"), closed_form(sources, "ivf", [0.1, 0.1])
+    assert float(told.std()) < 0.6 * float(naive.std())
+
+
+def test_coupling_goes_from_the_sources_to_the_estimate() -> None:
+    sources, estimate = [smooth(seed, 1, 1, 20, 20) for seed in (1, 2)], smooth(3, 1, 1, 20, 20)
+    free = closed_form(sources, "ivf")
+    assert torch.equal(closed_form(sources, "ivf", estimate=estimate, coupling=0.0), free)
+    assert torch.allclose(closed_form(sources, "ivf", estimate=estimate, coupling=1e7), estimate, atol=1e-3)
+
+
+def test_iterations_raise_what_they_climb_and_keep_the_bound() -> None:
+    sources = [smooth(seed, 1, 1, 48, 64) for seed in (1, 2)]
+    ascent = Ascent(iterations=10)
+    first, last = (fuse_local(sources, "ivf", 0.0, ascent=a) for a in (None, ascent))
+    grey = [(source + 1) * 127.5 for source in sources]
+    total = [0.0, 0.0]
+    for weight, likelihood in (
+        (ascent.structure, information.Structure(grey)),
+        (ascent.information, information.Information(grey)),
+        (ascent.edges, information.Edges(grey)),
+    ):
+        for place, f in enumerate((first, last)):
+            total[place] += weight * float(likelihood.score((f + 1) * 127.5)[0])
+    assert total[1] > total[0] + 0.05
+    deviation = torch.stack([local_deviation(source) for source in sources]).amax(dim=0)
+    assert float(((last - first).abs() - ascent.bound * deviation).max()) < 1e-4
+
+
+def test_tone_spreads_keeps_order_and_is_off_at_zero() -> None:
+    image = 0.3 * smooth(1, 1, 1, 60, 60)
+    activity = torch.full_like(image, 10.0)
+    assert spread(image, 0.0, activity) is image
+    spread_image = spread(image, 0.5, activity)
+    assert float(spread_image.std()) > 1.2 * float(image.std())
+    order = image.flatten().argsort()
+    assert float(spread_image.flatten()[order].diff().min()) > -1e-6
+    assert torch.allclose(
+        spread(image, 0.5, torch.zeros_like(image)), image, atol=1e-6
+    )  # nothing has content
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ([torch.zeros(1, 1, 4, 4)], "2 to 8"),
+        ([torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 5)], "must all be"),
+        ([torch.zeros(1, 3, 4, 4)] * 2, "must all be"),
+        ([torch.zeros(1, 1, 4, 4, dtype=torch.uint8)] * 2, "floating type"),
+    ],
+)
+def test_sources_that_do_not_fit_are_refused(sources: list[Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        closed_form(sources, "ivf")
+
+
+def test_task_is_told_from_names_and_images() -> None:
+    base = smooth(1, 1, 1, 64, 64).clamp(-1, 1)
+    assert detect_task([base, -base], ["pairs/RoadScene/ir"])[0] == "ivf"
+    assert detect_task([base, -base], ["MRI_CT/ir"])[0] == "mif"
+    assert detect_task([base, -base])[0] == "ivf"
+    assert detect_task([base, neumann.blur(base, 0.5)])[0] == "focus"
+    assert detect_task([0.5 * base + 0.4, 0.5 * base - 0.4])[0] == "exposure"
+    slices = [torch.where(torch.arange(64) < 40, torch.tensor(-1.0), s) for s in (base, -base)]
+    assert detect_task(slices)[0] == "mif"

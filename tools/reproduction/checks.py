@@ -15,8 +15,9 @@ from guided_diffusion.fusion import Rectifier
 from guided_diffusion.ycbcr import luma_tensor
 from tools.reproduction.grid import ALONE, Grid, Run
 from util.evaluation.folders import Result, Scores, Triple, mean_of
+from util.evaluation.measures import spatial_frequency
 from util.evaluation.metric_image import Image
-from util.evaluation.metrics import PAPER_METRICS, evaluate, evaluate_images, spatial_frequency
+from util.evaluation.metrics import PAPER_METRICS, evaluate, evaluate_images
 from util.evaluation.published import PublishedTable
 from util.evaluation.tables import printed
 from util.images.image_io import read_image, round_to_uint8, stretch

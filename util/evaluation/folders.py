@@ -6,28 +6,24 @@ import csv
 import io
 import json
 import math
-import multiprocessing
-import os
 import statistics
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from util.allocator import keep_freed_memory
-from util.evaluation.metrics import Protocol, evaluate
-from util.images.image_io import read_image
-from util.images.pairs import Problem, fitted_size, images_by_stem
+from util.evaluation.comparison import Measured, finite, mean
+from util.evaluation.measuring import Job, measure_all
+from util.evaluation.metrics import Protocol
+from util.images.pairs import InputError, Problem, images_by_stem
 
 Scores = dict[str, float]
 
 
 def mean_of(scores: Sequence[Scores]) -> Scores:
     """The mean of every value over images that all have the same ones."""
-    return {name: statistics.fmean(score[name] for score in scores) for name in scores[0]}
+    return {name: mean([score[name] for score in scores]) for name in scores[0]}
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Evaluation:
         """Mean and population standard deviation over the images."""
         values = [scores[metric] for scores in self.images.values()]
         if not all(map(math.isfinite, values)):
-            return statistics.fmean(values), math.nan
+            return mean(values), math.nan
         return statistics.fmean(values), statistics.pstdev(values)
 
     def table(self) -> str:
@@ -71,10 +67,10 @@ class Evaluation:
         summary = {name: self.statistic(name) for name in self.metrics}
         content = {
             "protocol": self.protocol,
-            "mean": {name: _finite(mean) for name, (mean, _) in summary.items()},
-            "std": {name: _finite(std) for name, (_, std) in summary.items()},
+            "mean": {name: finite(average) for name, (average, _) in summary.items()},
+            "std": {name: finite(std) for name, (_, std) in summary.items()},
             "images": {
-                stem: {name: _finite(value) for name, value in scores.items()}
+                stem: {name: finite(value) for name, value in scores.items()}
                 for stem, scores in self.images.items()
             },
             "problems": {problem.stem: problem.reason for problem in self.problems},
@@ -102,10 +98,6 @@ class Result:
     origin: str = ""
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def find_triples(fused: Path, ir: Path, vi: Path) -> tuple[list[Triple], list[Problem]]:
     """Files with the same stem in the three folders; every other file is a problem.
 
@@ -129,36 +121,84 @@ def find_triples(fused: Path, ir: Path, vi: Path) -> tuple[list[Triple], list[Pr
     return triples, problems
 
 
-def evaluate_triple(triple: Triple, metrics: Sequence[str], protocol: Protocol) -> Scores | Problem:
-    """Scores of one image; a fused image cropped to multiples of 32 is compared with the same crop."""
-    try:
-        fused, ir, vi = (read_image(path) for path in (triple.fused, triple.ir, triple.vi))
-        if ir.size != vi.size:
-            raise ValueError(f"{triple.ir} and {triple.vi} differ in size: {ir.size} and {vi.size}")
-        if fused.size not in (ir.size, fitted_size(ir.size, "crop")):
-            raise ValueError(
-                f"{triple.fused} is {fused.size}, which is neither the sources' size {ir.size} nor its crop to "
-                "multiples of 32"
+def results_folder(folder: Path) -> Path:
+    """Where the images of a method lie: ``folder`` itself or, for a results root of ``sample.py``, its ``recon``."""
+    recon = folder / "recon"
+    return recon if recon.is_dir() else folder
+
+
+def method_folders(root: Path, ir: Path, vi: Path) -> dict[str, Path]:
+    """The folders in ``root`` by name, a method each, but for those of the sources. Raises InputError for none."""
+    if not root.is_dir():
+        raise InputError(
+            f"{root} is not a folder; --methods takes the folder that holds a folder for each method"
+        )
+    sources = {ir.resolve(), vi.resolve()}
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = {path.name: path for path in folders if path.resolve() not in sources}
+    if not found:
+        raise InputError(f"{root} holds no folder of a method")
+    return found
+
+
+def find_jobs(
+    methods: Mapping[str, Path], ir: Path, vi: Path, common: bool = False
+) -> tuple[list[Job], dict[str, list[Problem]]]:
+    """A job for every pair of sources that a method has fused, and what is missing, by method or "sources".
+
+    ``common``: only pairs that every method has. Raises InputError when a folder is missing or holds no image, or
+    when nothing is common to all.
+    """
+    folders = {
+        "ir": ir,
+        "vi": vi,
+        **{f"method {name}": results_folder(path) for name, path in methods.items()},
+    }
+    found = {name: images_by_stem(folder) for name, folder in folders.items()}
+    problems: dict[str, list[Problem]] = {}
+    usable: dict[str, dict[str, Path]] = {}
+    for name, files in found.items():
+        owner = name.removeprefix("method ") if name not in ("ir", "vi") else "sources"
+        usable[name] = {stem: paths[0] for stem, paths in files.items() if len(paths) == 1}
+        for stem in sorted(stem for stem, paths in files.items() if len(paths) > 1):
+            names = ", ".join(str(path) for path in files[stem])
+            problems.setdefault(owner, []).append(
+                Problem(stem, f"{names} have the same stem; keep one of them")
             )
-        height, width = fused.size
-        return evaluate(fused.luma, ir.luma[:height, :width], vi.luma[:height, :width], metrics, protocol)
-    except ValueError as error:
-        return Problem(triple.stem, str(error))
+    for stem in sorted(found["ir"].keys() ^ found["vi"].keys()):
+        where = vi if stem in found["ir"] else ir
+        problems.setdefault("sources", []).append(Problem(stem, f"there is no {stem}.* in {where}"))
+    pairs = sorted(usable["ir"].keys() & usable["vi"].keys())
+    for name in methods:
+        files, folder = usable[f"method {name}"], folders[f"method {name}"]
+        lacking = [stem for stem in pairs if stem not in found[f"method {name}"]]
+        extra = sorted(found[f"method {name}"].keys() - found["ir"].keys() - found["vi"].keys())
+        if not common:
+            notes = [Problem(stem, f"there is no {stem}.* in {folder}") for stem in lacking]
+            notes += [
+                Problem(stem, f"{files.get(stem, folder)} has no sources of its name") for stem in extra
+            ]
+            problems.setdefault(name, []).extend(notes)
+    if common:
+        pairs = [stem for stem in pairs if all(stem in usable[f"method {name}"] for name in methods)]
+        if not pairs:
+            raise InputError("no image is in all folders: compare their file names, or leave --common out")
+    jobs = []
+    for stem in pairs:
+        fused = {name: usable[f"method {name}"][stem] for name in methods if stem in usable[f"method {name}"]}
+        if fused or not common:
+            jobs.append(Job(stem, usable["ir"][stem], usable["vi"][stem], fused))
+    return jobs, {name: found for name, found in problems.items() if found}
 
 
 def evaluate_triples(
     triples: Sequence[Triple], metrics: Sequence[str], protocol: Protocol, workers: int
 ) -> Iterator[Scores | Problem]:
-    """Results in the order of ``triples``, computed by ``workers`` processes."""
-    score = partial(evaluate_triple, metrics=metrics, protocol=protocol)
-    if workers == 1:
-        keep_freed_memory()
-        yield from map(score, triples)
-        return
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # in the new processes: they share the cores themselves
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=keep_freed_memory) as pool:
-        yield from pool.map(score, triples)
+    """Results in the order of ``triples``, computed by that many workers."""
+    jobs = [Job(triple.stem, triple.ir, triple.vi, {"fused": triple.fused}) for triple in triples]
+    for outcome in measure_all(jobs, metrics, protocol, plain=False, workers=workers):
+        measured = outcome.methods["fused"]
+        yield measured.scores if isinstance(measured, Measured) else measured
 
 
 def evaluate_all(

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def _gaussian(radius: int) -> Array:
-    """A window of 2 radius + 1 = N taps with sigma N / 5."""
-    size = 2 * radius + 1
-    window = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * (size / 5) ** 2))
+def gaussian(radius: int, sigma: float) -> Array:
+    """A window of 2 radius + 1 taps that sums to 1."""
+    window = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
     return window / window.sum()
 
 
-VIF_WINDOWS = [_gaussian(radius) for radius in (8, 4, 2, 1)]  # N = 17, 9, 5, 3: VIF's four scales
+VIF_WINDOWS = [
+    gaussian(radius, (2 * radius + 1) / 5) for radius in (8, 4, 2, 1)
+]  # N = 17, 9, 5, 3: VIF's four scales
 BOX = np.full(7, 1 / 7)
-_BLOCK = 32
+_BLOCK, _COLUMNS = 32, 128
 
 
 def correlate(image: Array, window: Array) -> Array:
@@ -30,7 +31,11 @@ def correlate(image: Array, window: Array) -> Array:
 
 
 def correlate_rows(image: Array, window: Array) -> Array:
-    """Along the first axis, as products of small banded matrices: several times faster than tap by tap."""
+    """Along the first axis, as products of small banded matrices: several times faster than tap by tap.
+
+    They are too small for BLAS to start threads, whose waiting for each other costs more than they save, and which
+    the processes of :mod:`util.evaluation.folders` would only take from each other.
+    """
     taps = len(window)
     count = image.shape[0] - taps + 1
     padding = np.zeros(_BLOCK - 1)
@@ -39,11 +44,13 @@ def correlate_rows(image: Array, window: Array) -> Array:
     out = np.empty((count, image.shape[1]))
     for start in range(0, count, _BLOCK):
         rows = min(_BLOCK, count - start)
-        np.matmul(
-            band[:rows, : rows + taps - 1],
-            image[start : start + rows + taps - 1],
-            out=out[start : start + rows],
-        )
+        for left in range(0, image.shape[1], _COLUMNS):
+            columns = slice(left, left + _COLUMNS)
+            np.matmul(
+                band[:rows, : rows + taps - 1],
+                image[start : start + rows + taps - 1, columns],
+                out=out[start : start + rows, columns],
+            )
     return out
 
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from util.evaluation.metrics import ALL_METRICS, LOWER_IS_BETTER
+
 RowKind = Literal["paper", "others", "here"]
 Format = Literal["text", "markdown", "latex", "csv"]
 
-LOWER_IS_BETTER = frozenset({"MSE"})
 KINDS: dict[RowKind, str] = {
     "paper": "as published",
     "others": "measured by others",
@@ -24,12 +25,22 @@ _MARKING = "of the published rows and those made here, by the printed digits; ro
 
 @dataclass(frozen=True)
 class Row:
-    """One method on one data set; ``images`` says how many images the values are the mean of."""
+    """One method on one data set; ``images`` says how many images the values are the mean of.
+
+    ``mark``: what the method is in fact, such as a copy of a source; ``ranked``: whether it can be the best.
+    """
 
     label: str
     kind: RowKind
     values: dict[str, float]
     images: str = ""
+    mark: str = ""
+    ranked: bool = True
+
+    @property
+    def name(self) -> str:
+        """The label and the mark."""
+        return f"{self.label} [{self.mark}]" if self.mark else self.label
 
 
 @dataclass(frozen=True)
@@ -42,9 +53,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper with our rows; ``notes`` go below it."""
+    """A table of the paper with our rows or, without a number, of methods; ``notes`` go below it."""
 
-    number: int
+    number: int | None
     title: str
     metrics: list[str]
     blocks: list[Block]
@@ -53,19 +64,44 @@ class Table:
 
     @property
     def caption(self) -> str:
-        return f"Table {self.number}. {self.title}, protocol {self.protocol}"
+        numbered = self.title if self.number is None else f"Table {self.number}. {self.title}"
+        return f"{numbered}, protocol {self.protocol}"
+
+    @property
+    def headings(self) -> list[str]:
+        """The metrics, each with an arrow to where it is better."""
+        return [heading(name) for name in self.metrics]
+
+    @property
+    def one_kind(self) -> bool:
+        """Whether all rows were made here, so that their kind need not be told."""
+        return all(row.kind == "here" for block in self.blocks for row in block.rows)
 
 
 def printed(value: float | None) -> str:
-    """Two decimals, as in the paper; a dash where there is no value."""
-    return "-" if value is None or not math.isfinite(value) else f"{value:.2f}"
+    """Two decimals, as in the paper, or two digits of what would be 0.00; a dash where there is no value."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:.1e}" if 0 < abs(value) < 0.005 else f"{value:.2f}"
+
+
+def heading(metric: str) -> str:
+    """The name and an arrow to where it is better, if it is a metric."""
+    if metric not in ALL_METRICS:
+        return metric
+    return f"{metric} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
 
 
 def ranks(rows: list[Row], metric: str) -> dict[int, int]:
-    """Index of a row -> 1 for the best value of the metric, 2 for the second best; equal when printed is equal."""
+    """Index of a row -> 1 for the best value of the metric, 2 for the second best; equal when printed is equal.
+
+    Rows of others and those that are not to be ranked have none, nor has what is no metric.
+    """
     values: dict[int, float] = {}
+    if metric not in ALL_METRICS:
+        return {}
     for index, row in enumerate(rows):
-        if row.kind != "others" and printed(row.values.get(metric)) != "-":
+        if row.kind != "others" and row.ranked and printed(row.values.get(metric)) != "-":
             values[index] = float(printed(row.values[metric]))
     if len(values) < 2:
         return {}
@@ -82,7 +118,7 @@ def cells(block: Block, metrics: list[str], mark: Callable[[str, int], str]) -> 
     """Label, number of images and values of every row; ``mark`` dresses a value of rank 1 or 2."""
     ranked = {metric: ranks(block.rows, metric) for metric in metrics}
     return [
-        [row.label, row.images or "?"]
+        [row.name, row.images or "?"]
         + [
             mark(printed(row.values.get(metric)), ranked[metric][index])
             if index in ranked[metric]
@@ -96,40 +132,58 @@ def cells(block: Block, metrics: list[str], mark: Callable[[str, int], str]) -> 
 def _text(table: Table) -> str:
     bodies = [cells(block, table.metrics, lambda value, rank: value + " *+"[rank]) for block in table.blocks]
     labels = [line[0] for body in bodies for line in body] + [block.dataset for block in table.blocks]
-    width = max((len(label) for label in labels), default=0) + 4
+    first = max((len(label) for label in labels), default=0) + 4
     images = max([6, *(len(line[1]) for body in bodies for line in body)])
+    widths = [max(8, len(name) + 1) for name in table.headings]
     lines = [table.caption]
     for block, body in zip(table.blocks, bodies, strict=True):
-        head = "".join(f"{name:>8} " for name in table.metrics)
-        lines += ["", f"{block.dataset:{width}}  {'images':>{images}}{head}".rstrip()]
-        before = None
+        head = "".join(f"{name:>{width}} " for name, width in zip(table.headings, widths, strict=True))
+        lines += ["", f"{block.dataset:{first}}  {'images':>{images}}{head}".rstrip()]
+        before = "here" if table.one_kind else None
         for row, line in zip(block.rows, body, strict=True):
             if row.kind != before:
                 lines.append(f"  {KINDS[row.kind]}:")
                 before = row.kind
             numbers = "".join(
-                f"{value:>9}" if value[-1] in "*+" else f"{value:>8} " for value in line[2:]
+                f"{value:>{width + 1}}" if value[-1] in "*+" else f"{value:>{width}} "
+                for value, width in zip(line[2:], widths, strict=True)
             )  # marks stand to the right of aligned digits
-            lines.append(f"    {line[0]:{width - 2}}{line[1]:>{images}}{numbers}".rstrip())
+            lines.append(f"    {line[0]:{first - 2}}{line[1]:>{images}}{numbers}".rstrip())
     lines.append("")
-    for note in [f"* best, + second best {_MARKING}; ? number of images not known", *table.notes]:
+    for note in [f"* best, + second best{_marking(table)}{_unknown(table)}", *table.notes]:
         lines += textwrap.wrap(note, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines) + "\n"
+
+
+def _marking(table: Table) -> str:
+    return ", by the printed digits" if table.one_kind else f" {_MARKING}"
+
+
+def _unknown(table: Table) -> str:
+    asked = any(not row.images for block in table.blocks for row in block.rows)
+    return "; ? number of images not known" if asked else ""
 
 
 def _markdown(table: Table) -> str:
     def mark(value: str, rank: int) -> str:
         return f"**{value}**" if rank == 1 else f"<u>{value}</u>"
 
-    lines = [f"**{table.caption}**"]
+    lines = [f"**{_markdown_text(table.caption)}**"]
+    kinds = [] if table.one_kind else ["rows"]
     for block in table.blocks:
-        lines += ["", f"| {block.dataset} | rows | images | {' | '.join(table.metrics)} |"]
-        lines.append("|---|---|--:|" + "--:|" * len(table.metrics))
+        heads = [_markdown_text(block.dataset), *kinds, "images", *table.headings]
+        lines += ["", f"| {' | '.join(heads)} |"]
+        lines.append("|---" + "|---" * len(kinds) + "|--:" * (1 + len(table.metrics)) + "|")
         for row, line in zip(block.rows, cells(block, table.metrics, mark), strict=True):
-            label = line[0].replace("|", "\\|")
-            lines.append(f"| {label} | {KINDS[row.kind]} | {' | '.join(line[1:])} |")
-    lines += ["", f"Bold: best, underlined: second best {_MARKING}."]
-    return "\n".join([*lines, *(f"- {note}" for note in table.notes)]) + "\n"
+            kind = [KINDS[row.kind]] * len(kinds)
+            lines.append(f"| {' | '.join([_markdown_text(line[0]), *kind, *line[1:]])} |")
+    lines += ["", f"Bold: best, underlined: second best{_marking(table)}.", ""]
+    return "\n".join([*lines, *(f"- {_markdown_text(note)}" for note in table.notes)]).rstrip() + "\n"
+
+
+def _markdown_text(text: str) -> str:
+    """A name in a cell: no bar, and nothing that a renderer would take for a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 def _latex(table: Table) -> str:
@@ -140,10 +194,16 @@ def _latex(table: Table) -> str:
     lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{_escape(table.title)}, protocol {table.protocol}.}}"]
     lines += [rf"\begin{{tabular}}{{l{'r' * (columns - 1)}}}"]
+    heads = [
+        _escape(name).replace("↓", r"$\downarrow$").replace("↑", r"$\uparrow$") for name in table.headings
+    ]
     for block in table.blocks:
         lines.append(r"\toprule" if block is table.blocks[0] else r"\midrule")
-        lines += [" & ".join([_escape(block.dataset), "images", *table.metrics]) + r" \\"]
+        lines += [" & ".join([_escape(block.dataset), "images", *heads]) + r" \\"]
         before = None
+        if table.one_kind:
+            lines.append(r"\midrule")
+            before = "here"
         for row, line in zip(block.rows, cells(block, table.metrics, mark), strict=True):
             if row.kind != before:
                 lines += [
@@ -153,14 +213,15 @@ def _latex(table: Table) -> str:
                 before = row.kind
             lines.append(" & ".join([_escape(line[0]), *line[1:]]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    lines.append(f"% bold: best, underlined: second best {_MARKING}")
-    return "\n".join([*lines, *(f"% {note}" for note in table.notes)]) + "\n"
+    lines.append(f"% bold: best, underlined: second best{_marking(table)}")
+    return "\n".join([*lines, *(f"% {' '.join(note.split())}" for note in table.notes)]) + "\n"
 
 
 def _escape(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, "\\" + character)
-    return text
+    """Text that TeX prints as it is, whatever it holds."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {character: "\\" + character for character in "&%$#_{}"}
+    return "".join(special.get(character, character) for character in " ".join(text.split()))
 
 
 def _csv(table: Table) -> str:
@@ -172,5 +233,15 @@ def _csv(table: Table) -> str:
         for row in block.rows:
             values = [row.values.get(metric, "") for metric in table.metrics]
             protocol = table.protocol if row.kind == "here" else "ddfm"
-            writer.writerow([table.number, block.dataset, row.kind, row.label, row.images, protocol, *values])
+            writer.writerow(
+                [
+                    "" if table.number is None else table.number,
+                    block.dataset,
+                    row.kind,
+                    row.name,
+                    row.images,
+                    protocol,
+                    *values,
+                ]
+            )
     return buffer.getvalue()

@@ -13,8 +13,9 @@ from skimage.metrics import structural_similarity
 from sklearn.metrics import mutual_info_score
 
 from tests.conftest import golden
+from util.evaluation.measures import mutual_information, qabf, ssim
 from util.evaluation.metric_image import VIF_WINDOWS, Image, correlate, edge_angle
-from util.evaluation.metrics import METRICS, Protocol, evaluate, mutual_information, qabf, ssim
+from util.evaluation.metrics import METRICS, Protocol, evaluate
 
 
 def picture(seed: int, shape: tuple[int, int] = (60, 75)) -> np.ndarray:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from util.checkpoint.download import download, read_origin
+from util.checkpoint.download import download
 from util.checkpoint.known import CheckpointError, known_file
+from util.checkpoint.origin import read_origin
 from util.checkpoint.remote import file_name, is_remote, public_url
 
 log = logging.getLogger("ddfm")

@@ -9,13 +9,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from util.checkpoint.origin import Origin, origin_path, part_path, read_origin
 from util.checkpoint.remote import (
     ConnectionLost,
     DownloadError,
@@ -32,36 +33,12 @@ except ImportError:  # Windows
     fcntl = None
 
 WAITS = (1, 2, 4, 8)  # seconds before each new attempt; bytes that came let the count begin anew
+PROGRESS = 1 << 16  # fewer bytes of a connection than this are no progress
+PATIENCE, SLOWEST = 30.0, 1000  # seconds, and bytes a second that must come in them
+MOST_BYTES = 1 << 36  # of a file whose size is not known
 _PIECE = 1 << 18
 
 log = logging.getLogger("ddfm")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a file came from; kept beside it as ``NAME.source.json``, from the first byte on."""
-
-    url: str
-    size: int | None
-    version: str
-
-
-def part_path(target: Path) -> Path:
-    """Where an unfinished download of ``target`` waits to be continued."""
-    return target.with_name(f"{target.name}.part")
-
-
-def origin_path(target: Path) -> Path:
-    """Where the :class:`Origin` of ``target`` is kept."""
-    return target.with_name(f"{target.name}.source.json")
-
-
-def read_origin(target: Path) -> Origin | None:
-    """Where ``target`` was fetched from; None if that is not known, as for files that were put there by hand."""
-    try:
-        return Origin(**json.loads(origin_path(target).read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def download(
@@ -95,6 +72,8 @@ def download(
 def _open_part(target: Path) -> Iterator[FileIO]:
     """The unfinished file, for appending and for this process alone; an empty one does not stay."""
     part = part_path(target)
+    if part.exists() and not part.is_file():  # a pipe would block
+        raise DownloadError(f"{part} is no file that can be continued: remove it")
     while True:
         stream = FileIO(part, "ab")
         with contextlib.suppress(FileNotFoundError):
@@ -149,11 +128,11 @@ def _fill(stream: FileIO, url: str, target: Path, size: int | None, progress: bo
                     _check_same(stream, target, reply, origin)
                     origin = _start(stream, target, reply, origin, size)
                     _show(bar, reply)
-                    _copy(stream, reply, target, bar)
+                    _copy(stream, reply, target, bar, MOST_BYTES if size is None else size)
                     return
             except ConnectionLost as error:
                 have = os.fstat(stream.fileno()).st_size
-                failures = 1 if have > best else failures + 1
+                failures = 1 if have - best >= PROGRESS else failures + 1
                 best = max(best, have)
                 if failures > len(WAITS) or (isinstance(error, ServerUnreachable) and not reached):
                     raise DownloadError(f"{error}{_kept(have, target)}") from error
@@ -176,6 +155,11 @@ def _start(stream: FileIO, target: Path, reply: Reply, origin: Origin, size: int
     if size is not None and reply.size is not None and reply.size != size:
         raise DownloadError(
             f"{where}: the file there has {reply.size:,} bytes, but {target.name} has {size:,}: another file"
+        )
+    if not reply.marked and size is None:
+        raise DownloadError(
+            f"{where}: the server says neither how long the file is nor where it ends, so that a part could be taken "
+            "for the whole; fetch it by hand and give the local path"
         )
     have = os.fstat(stream.fileno()).st_size
     total = reply.size if reply.size is not None else size
@@ -205,9 +189,12 @@ def _show(bar: Any, reply: Reply) -> None:
     bar.refresh()
 
 
-def _copy(stream: FileIO, reply: Reply, target: Path, bar: Any) -> None:
-    have = reply.offset
+def _copy(stream: FileIO, reply: Reply, target: Path, bar: Any, most: int) -> None:
+    have, pace = reply.offset, _Pace()
     while piece := _read(reply.stream):
+        if have + len(piece) > most:
+            stream.truncate(0)
+            raise DownloadError(f"{target.name}: more than {most:,} bytes come, another file than is wanted")
         try:
             view = memoryview(piece)
             while view:
@@ -219,8 +206,32 @@ def _copy(stream: FileIO, reply: Reply, target: Path, bar: Any) -> None:
             ) from error
         have += len(piece)
         bar.update(len(piece))
+        if pace.too_slow(len(piece)):
+            raise DownloadError(
+                f"{target.name}: the server sends less than {SLOWEST:,} bytes a second; start again later or take "
+                f"another source{_kept(have, target)}"
+            )
+    if have == 0:
+        raise DownloadError(f"{target.name}: the file there is empty; check the address")
     if reply.size is not None and have != reply.size:
         raise ConnectionLost(f"{target.name}: the connection ended after {have:,} of {reply.size:,} bytes")
+
+
+class _Pace:
+    """Tells a server that keeps a connection open, but does not send to speak of."""
+
+    def __init__(self) -> None:
+        self._since, self._bytes = time.monotonic(), 0
+
+    def too_slow(self, count: int) -> bool:
+        """Whether, now that so many bytes have come, too few came in the last :data:`PATIENCE` seconds."""
+        self._bytes += count
+        seconds = time.monotonic() - self._since
+        if seconds < PATIENCE:
+            return False
+        slow = self._bytes < SLOWEST * seconds
+        self._since, self._bytes = time.monotonic(), 0
+        return slow
 
 
 def _read(stream: Any) -> bytes:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from util.checkpoint.known import COMPACT_SHA256, OFFICIAL, CheckpointError
+from util.checkpoint.origin import read_origin
 from util.checkpoint.reading import CheckpointFile, open_checkpoint
 from util.checkpoint.stored import StoredTensor
 from util.checkpoint.unwrap import Weights, unwrap
@@ -53,6 +54,18 @@ def load_prior(model: nn.Module, path: Path, config_name: str) -> PriorInfo:
     is the YAML file that described the model, for the message. Raises CheckpointError when keys or shapes
     differ, or a weight is not finite. The hash is that of the bytes that were read.
     """
+    try:
+        return _load(model, path, config_name)
+    except CheckpointError as error:
+        origin = read_origin(path)
+        if origin is None:
+            raise
+        raise CheckpointError(
+            f"{error}. It was downloaded from {origin.url}: delete {path} to fetch it anew"
+        ) from error
+
+
+def _load(model: nn.Module, path: Path, config_name: str) -> PriorInfo:
     with open_checkpoint(path) as file:
         stored = _unwrapped(file).state
         _check_fit(model, stored, path, config_name)

@@ -46,13 +46,15 @@ class Reply:
     """A remote file, open at byte ``offset``, which is 0 when it cannot be read from where it was asked for.
 
     ``stream``: binary, with the method ``read1``; ``size``: of the whole file, None if the server does not say;
-    ``version``: changes when the file does (HTTP: ETag or date; empty if the server names none).
+    ``version``: changes when the file does (HTTP: ETag or date; empty if the server names none); ``marked``: whether
+    its end is marked, so that one that breaks off is told from one that is whole.
     """
 
     stream: Any
     offset: int
     size: int | None
     version: str
+    marked: bool = True
 
 
 def is_remote(path: str) -> bool:
@@ -106,6 +108,12 @@ def _open_http(url: str, offset: int, version: str) -> Iterator[Reply]:
         response.close()
         response = _request(url, 0, "")
         reply = _http_reply(url, response)
+        if reply.offset:
+            response.close()
+            raise DownloadError(
+                f"{public_url(url)}: the server begins at byte {reply.offset:,} of the file, also when it is asked for "
+                "the whole; fetch it by hand and give the local path"
+            )
     with response:
         yield reply
 
@@ -137,6 +145,12 @@ def _http_reply(url: str, response: http.client.HTTPResponse) -> Reply:
             f"{public_url(url)} is a web page, not a file: give the address of the file itself (a link that says "
             "raw or download), or log in to the network if it asks for that"
         )
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise DownloadError(
+            f"{public_url(url)}: the server sends the file encoded as {encoding}, which it was asked not to do; fetch "
+            "and unpack it by hand and give the local path"
+        )
     tag = headers.get("ETag", "")
     version = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
     offset, size = 0, None
@@ -148,7 +162,8 @@ def _http_reply(url: str, response: http.client.HTTPResponse) -> Reply:
         size = None if match[2] == "*" else int(match[2])
     elif (length := headers.get("Content-Length", "")).isdigit():
         size = int(length)
-    return Reply(response, offset, size, version)
+    marked = size is not None or bool(response.chunked)
+    return Reply(response, offset, size, version, marked)
 
 
 def _refusal(url: str, status: int, reason: str) -> DownloadError:

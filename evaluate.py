@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import get_args
 
 from util.cli.evaluate_arguments import evaluate_parser
-from util.evaluation.folders import Result, evaluate_all, find_triples
-from util.evaluation.metrics import METRICS, PAPER_METRICS
+from util.cli.evaluate_methods import compare_methods, measure_folder
+from util.evaluation.folders import Result
+from util.evaluation.measuring import available_workers
+from util.evaluation.metrics import METRICS, PAPER_METRICS, ZOO_METRICS
 from util.evaluation.published import read_published
 from util.evaluation.table_runs import Settings, TableRuns
 from util.evaluation.tables import Format, Table, render
@@ -29,17 +31,29 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command line, checked for what argparse cannot see."""
     parser = evaluate_parser(ROOT)
     args = parser.parse_args(argv)
-    folders = [name for name in ("fused", "ir", "vi") if getattr(args, name) is None]
+    several = bool(args.method or args.methods)
+    wanted = ("ir", "vi") if several else ("fused", "ir", "vi")
+    folders = [name for name in wanted if getattr(args, name) is None]
     if args.table:
         if len(folders) < 3 or args.json or args.csv:
             parser.error(
-                "--table goes without --fused, --ir, --vi, --json and --csv (--tables_dir writes files)"
+                "--table goes without --fused, --method, --methods, --ir, --vi, --json and --csv (--tables_dir "
+                "writes files)"
             )
         if args.data is None:
             parser.error("--table needs --data ROOT, the folder that holds the data sets")
     elif folders:
-        parser.error(f"--{folders[0]} is missing: give --fused, --ir and --vi, or --table and --data")
-    args.metrics = args.metrics or (PAPER_METRICS if args.table else list(METRICS))
+        parser.error(
+            f"--{folders[0]} is missing: give --ir and --vi with --fused, --method or --methods, or --table"
+        )
+    if several and args.fused:
+        parser.error("--fused is for one folder alone: give it as --method NAME=DIR beside the others")
+    if not several and (args.common or args.against or args.intervals):
+        parser.error("--common, --against and --intervals are for several methods: --method or --methods")
+    if not (args.metrics or args.table):
+        usual = list(ZOO_METRICS if args.protocol == "zoo" else METRICS)
+        args.metrics = PAPER_METRICS if several and args.protocol != "zoo" else usual
+    args.workers = args.workers or available_workers()
     return args
 
 
@@ -77,7 +91,7 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
     settings = Settings(
         args.data,
         args.out,
-        args.metrics,
+        args.metrics or PAPER_METRICS,
         args.protocol,
         args.limit,
         args.workers,
@@ -102,24 +116,6 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
     return tables, runs.finished, runs.exit_status
 
 
-def measure_folder(args: argparse.Namespace) -> tuple[list[Result], int]:
-    """One folder of fused images. Raises ValueError when a folder is missing or holds no image."""
-    triples, problems = find_triples(args.fused, args.ir, args.vi)
-    evaluation = evaluate_all(triples, problems, args.metrics, args.protocol, args.workers)
-    for problem in evaluation.problems:
-        log.error(f"{problem.stem}: {problem.reason}")
-    if not evaluation.images:
-        return [], 2
-    print(evaluation.table())  # noqa: T201
-    for path, content in ((args.json, evaluation.to_json), (args.csv, evaluation.to_csv)):
-        if path is not None:
-            write_atomically(path, content().encode())
-    kept = [triple for triple in triples if triple.stem in evaluation.images]
-    name = args.fused.resolve()
-    dataset = name.parent.name if name.name in ("recon", "color") else name.name
-    return [Result(dataset, "fused", evaluation, kept)], 1 if evaluation.problems else 0
-
-
 def write_pictures(args: argparse.Namespace, tables: list[Table], results: list[Result]) -> None:
     """Panels, radar plots and the report, as far as they are asked for. Raises ValueError or OSError."""
     if args.pictures:
@@ -142,6 +138,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.table:
             tables, results, status = make_tables(args)
+        elif args.method or args.methods:
+            tables, results, status = compare_methods(args)
         else:
             tables, (results, status) = [], measure_folder(args)
         if results:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from util.cli.arguments import positive
-from util.evaluation.metrics import METRICS, PAPER_METRICS, Protocol
+from util.evaluation.metrics import ALL_METRICS, METRICS, OPTIONAL_METRICS, PAPER_METRICS, Protocol
 from util.evaluation.tables import Format
 from util.evaluation.views import Box
 
@@ -19,13 +19,42 @@ table); 1 some files are missing, extra or unusable, or some fusion failed; 2 no
 
 
 def metric_list(text: str) -> list[str]:
-    """Comma-separated names of metrics, whatever their case."""
-    known = {name.lower(): name for name in METRICS}
+    """Comma-separated names of metrics, whatever their case, or ``all``."""
+    if text.strip().lower() == "all":
+        return [name for name in ALL_METRICS if name not in OPTIONAL_METRICS]
+    known = {name.lower(): name for name in ALL_METRICS}
     names = [part.strip().lower() for part in text.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(f"unknown metric {unknown[0]!r}; there are {', '.join(METRICS)}")
-    return [known[name] for name in names]
+        raise argparse.ArgumentTypeError(
+            f"unknown metric {unknown[0]!r}; there are all, {', '.join(ALL_METRICS)}"
+        )
+    return list(dict.fromkeys(known[name] for name in names))
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """``NAME=DIR``."""
+    name, equals, folder = text.partition("=")
+    if not (name.strip() and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR, such as CDDFuse=results/cddfuse")
+    return name.strip(), Path(folder)
+
+
+def two_labels(text: str) -> tuple[str, str]:
+    """``FIRST,SECOND``."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST,SECOND, such as PET,MRI")
+    return parts[0], parts[1]
+
+
+def table_name(text: str) -> int | str:
+    """1, 2, 3 or emma. Raises ArgumentTypeError."""
+    if text.lower() == "emma":
+        return "emma"
+    if text in ("1", "2", "3"):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"invalid choice: {text}; there are 1, 2, 3 and emma")
 
 
 def box(text: str) -> Box:
@@ -45,12 +74,13 @@ def evaluate_parser(root: Path) -> argparse.ArgumentParser:
     """The parser; default paths lie in ``root``, the folder of the project."""
     parser = argparse.ArgumentParser(
         prog="evaluate.py",
-        description="Metrics of fused images against their sources, files of the same name in three folders; or, "
-        "with --table, the paper's tables with rows made here.",
+        description="Metrics of fused images against their sources, files of the same name in three folders; of "
+        "several methods, with --method or --methods; or, with --table, the paper's tables with rows made here.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_folders(parser)
+    _add_methods(parser)
     _add_measuring(parser)
     _add_tables(parser, root)
     _add_pictures(parser)
@@ -66,33 +96,60 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
     add("--csv", type=Path, metavar="FILE", help="write every image's values (default: not)")
 
 
+def _add_methods(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("several methods (with --ir and --vi)").add_argument
+    add(
+        "--method",
+        type=named_folder,
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="fused images of a method, or a results root with recon in it; several times for several methods",
+    )
+    add("--methods", type=Path, metavar="ROOT", help="a folder that holds a folder for each method")
+    add(
+        "--common",
+        action="store_true",
+        help="only images that all methods have (default: each on what it has)",
+    )
+    add("--against", metavar="NAME", help="test every method against this one, over the images both have")
+    add("--intervals", action="store_true", help="print 95 %% bootstrap intervals of the means too")
+
+
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how to measure").add_argument
     add(
         "--metrics",
         type=metric_list,
         metavar="LIST",
-        help=f"comma-separated (default: {','.join(METRICS)}; with --table {','.join(PAPER_METRICS)})",
+        help=f"all, or comma-separated (default: {','.join(METRICS)}; with --table or several methods "
+        f"{','.join(PAPER_METRICS)}; with --protocol zoo its 21)",
+    )
+    add(
+        "--labels",
+        type=two_labels,
+        metavar="FIRST,SECOND",
+        help="what the sources in --ir and --vi are, such as PET,MRI (default: by the folders' names)",
     )
     add(
         "--protocol",
         choices=get_args(Protocol),
         default="ddfm",
         help="ddfm: as published tables were made, quirks included; standard: SSIM and PSNR of range 255, "
-        "Qabf without quirks (default: ddfm)",
+        "Qabf without quirks; zoo: as the toolbox of the infrared-visible survey (default: ddfm)",
     )
-    add("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
+    add("--workers", type=positive, metavar="N", help="images at a time (default: one for each core)")
 
 
 def _add_tables(parser: argparse.ArgumentParser, root: Path) -> None:
     add = parser.add_argument_group("the paper's tables").add_argument
     add(
         "--table",
-        type=int,
+        type=table_name,
         nargs="+",
-        choices=(1, 2, 3),
-        help="1: infrared-visible; 2: ablation; 3: medical. Fuses the data sets (finished images are kept) and "
-        "prints the table",
+        metavar="N",
+        help="1: infrared-visible; 2: ablation; 3: medical; emma: the table of EMMA, in its metrics. Fuses the data "
+        "sets (finished images are kept) and prints the table",
     )
     add("--data", type=Path, metavar="ROOT", help="folder that holds the data sets, as they are distributed")
     add("--format", choices=get_args(Format), default="text", help="of the printed table (default: text)")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from util.evaluation.comparison import Comparison
-from util.evaluation.folders import find_jobs
 from util.evaluation.measuring import Job, compare
+from util.evaluation.methods import find_jobs, source_names
 from util.evaluation.metrics import METRICS, ZOO_METRICS, Protocol, check_metrics, check_protocol
 from util.evaluation.tables import render
 
@@ -99,7 +99,7 @@ def evaluate(
     *,
     metrics: Sequence[str] | str | None = None,
     protocol: Protocol = "ddfm",
-    sources: tuple[str, str] = ("infrared", "visible"),
+    sources: tuple[str, str] | None = None,
     workers: int | None = None,
 ) -> Scoreboard:
     """Measure fused images against their two sources.
@@ -108,7 +108,7 @@ def evaluate(
     as the sources' lists. ``ir`` and ``vi``: folders, arrays or lists of arrays. Arrays are (H, W) or (H, W, 3)
     uint8; files belong together when their names are the same but for the suffix. ``metrics``: names or, separated
     by commas, one string; None means the twelve usual ones, or all 21 of protocol ``zoo``. ``sources``: what the two
-    are called in the output. ``workers``: None uses every core.
+    are called in the output; None goes by the folders' names. ``workers``: None uses every core.
 
     Raises ValueError for unknown metrics or protocols, arrays that do not fit and lists of different lengths,
     InputError (a ValueError) for folders that are missing or hold no image, and ValueError when nothing could be
@@ -127,9 +127,12 @@ def evaluate(
             raise ValueError("sources are folders, so every method must be a folder too")
         jobs, missing = find_jobs(folders, Path(ir), Path(vi))
         dataset = Path(ir).resolve().parent.name
+        sources = sources or source_names(Path(ir), Path(vi))
     else:
         jobs, missing, dataset = _array_jobs(methods, ir, vi), {}, "arrays"
-    comparison = compare(jobs, chosen, protocol, dataset=dataset, sources=sources, workers=workers)
+    comparison = compare(
+        jobs, chosen, protocol, dataset=dataset, sources=sources or ("infrared", "visible"), workers=workers
+    )
     for name, problems in missing.items():
         comparison.problems.setdefault(name, []).extend(problems)
     if not any(comparison.methods.values()):

@@ -73,7 +73,8 @@ class Comparison:
     def values(self, method: str, metric: str) -> list[float]:
         """Of every image, in the order of the images."""
         if metric == FUSION:
-            return [self.distance(method, stem)[0] for stem in self.methods[method]]
+            scales = self.scales()
+            return [self.distance(method, stem, scales)[0] for stem in self.methods[method]]
         return [measured.scores[metric] for measured in self.methods[method].values()]
 
     def mean(self, method: str, metric: str) -> float:
@@ -96,11 +97,13 @@ class Comparison:
                 result[metric] = span
         return result
 
-    def distance(self, method: str, stem: str) -> tuple[float, str]:
+    def distance(self, method: str, stem: str, scales: Scores | None = None) -> tuple[float, str]:
         """To the nearest plain fusion of that image, and its name: the root mean square over :attr:`space` of the
         differences, each divided by its scale. 0: it scores as a copy does; 1: as far from each as they are apart.
+        ``scales``: :meth:`scales`, where they are known.
         """
-        scales, scores = self.scales(), self.methods[method][stem].scores
+        scales = self.scales() if scales is None else scales
+        scores = self.methods[method][stem].scores
         if not scales or stem not in self.plain:
             return math.nan, ""
         return min(
@@ -256,14 +259,23 @@ def plain_names(sources: Sequence[str]) -> list[str]:
     return [f"copy of {sources[0]}", f"copy of {sources[1]}", "mean of both", "brighter of both"]
 
 
-def problem_line(problems: Sequence[Problem], names: int = 5) -> str:
+def problem_line(problems: Sequence[Problem]) -> str:
     """All of one method's problems in a line."""
-    if len(problems) == 1:
-        return problems[0].reason
-    reasons = {problem.reason.replace(problem.stem, "*") for problem in problems}
-    listed = ", ".join(problem.stem for problem in problems[:names]) + ", ..." * (len(problems) > names)
-    what = reasons.pop() if len(reasons) == 1 else problems[0].reason
-    return f"{len(problems)} images not measured ({listed}): {what}"
+    return "; ".join(problem_lines(problems))
+
+
+def problem_lines(problems: Sequence[Problem], names: int = 8) -> list[str]:
+    """A line for each kind of problem, however many images have it."""
+    kinds: dict[str, list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.reason.replace(problem.stem, "\0"), []).append(problem)
+    lines = []
+    for of_kind in kinds.values():
+        first, *others = of_kind
+        also = ", ".join(problem.stem for problem in others[:names]) + ", ..." * (len(others) > names)
+        like = f" (and {len(others)} like it: {also})" if others else ""
+        lines.append(f"{first.stem}: {first.reason}{like}")
+    return lines
 
 
 def mean(values: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from util.evaluation.comparison import Measured, finite, mean
 from util.evaluation.measuring import Job, measure_all
 from util.evaluation.metrics import Protocol
-from util.images.pairs import InputError, Problem, images_by_stem
+from util.images.pairs import Problem, images_by_stem
 
 Scores = dict[str, float]
 
@@ -89,13 +89,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Result:
-    """The fused images of one data set by one method, measured. ``origin``: what made them, for notes."""
+    """The fused images of one data set by one method, measured.
+
+    ``origin``: what made them, for notes; ``sources``: what the two sources are called, None goes by the data set.
+    """
 
     dataset: str
     label: str
     evaluation: Evaluation
     triples: list[Triple]
     origin: str = ""
+    sources: tuple[str, str] | None = None
 
 
 def find_triples(fused: Path, ir: Path, vi: Path) -> tuple[list[Triple], list[Problem]]:
@@ -119,76 +123,6 @@ def find_triples(fused: Path, ir: Path, vi: Path) -> tuple[list[Triple], list[Pr
         else:
             triples.append(Triple(stem, *(found[side][stem][0] for side in folders)))
     return triples, problems
-
-
-def results_folder(folder: Path) -> Path:
-    """Where the images of a method lie: ``folder`` itself or, for a results root of ``sample.py``, its ``recon``."""
-    recon = folder / "recon"
-    return recon if recon.is_dir() else folder
-
-
-def method_folders(root: Path, ir: Path, vi: Path) -> dict[str, Path]:
-    """The folders in ``root`` by name, a method each, but for those of the sources. Raises InputError for none."""
-    if not root.is_dir():
-        raise InputError(
-            f"{root} is not a folder; --methods takes the folder that holds a folder for each method"
-        )
-    sources = {ir.resolve(), vi.resolve()}
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found = {path.name: path for path in folders if path.resolve() not in sources}
-    if not found:
-        raise InputError(f"{root} holds no folder of a method")
-    return found
-
-
-def find_jobs(
-    methods: Mapping[str, Path], ir: Path, vi: Path, common: bool = False
-) -> tuple[list[Job], dict[str, list[Problem]]]:
-    """A job for every pair of sources that a method has fused, and what is missing, by method or "sources".
-
-    ``common``: only pairs that every method has. Raises InputError when a folder is missing or holds no image, or
-    when nothing is common to all.
-    """
-    folders = {
-        "ir": ir,
-        "vi": vi,
-        **{f"method {name}": results_folder(path) for name, path in methods.items()},
-    }
-    found = {name: images_by_stem(folder) for name, folder in folders.items()}
-    problems: dict[str, list[Problem]] = {}
-    usable: dict[str, dict[str, Path]] = {}
-    for name, files in found.items():
-        owner = name.removeprefix("method ") if name not in ("ir", "vi") else "sources"
-        usable[name] = {stem: paths[0] for stem, paths in files.items() if len(paths) == 1}
-        for stem in sorted(stem for stem, paths in files.items() if len(paths) > 1):
-            names = ", ".join(str(path) for path in files[stem])
-            problems.setdefault(owner, []).append(
-                Problem(stem, f"{names} have the same stem; keep one of them")
-            )
-    for stem in sorted(found["ir"].keys() ^ found["vi"].keys()):
-        where = vi if stem in found["ir"] else ir
-        problems.setdefault("sources", []).append(Problem(stem, f"there is no {stem}.* in {where}"))
-    pairs = sorted(usable["ir"].keys() & usable["vi"].keys())
-    for name in methods:
-        files, folder = usable[f"method {name}"], folders[f"method {name}"]
-        lacking = [stem for stem in pairs if stem not in found[f"method {name}"]]
-        extra = sorted(found[f"method {name}"].keys() - found["ir"].keys() - found["vi"].keys())
-        if not common:
-            notes = [Problem(stem, f"there is no {stem}.* in {folder}") for stem in lacking]
-            notes += [
-                Problem(stem, f"{files.get(stem, folder)} has no sources of its name") for stem in extra
-            ]
-            problems.setdefault(name, []).extend(notes)
-    if common:
-        pairs = [stem for stem in pairs if all(stem in usable[f"method {name}"] for name in methods)]
-        if not pairs:
-            raise InputError("no image is in all folders: compare their file names, or leave --common out")
-    jobs = []
-    for stem in pairs:
-        fused = {name: usable[f"method {name}"][stem] for name in methods if stem in usable[f"method {name}"]}
-        if fused or not common:
-            jobs.append(Job(stem, usable["ir"][stem], usable["vi"][stem], fused))
-    return jobs, {name: found for name, found in problems.items() if found}
 
 
 def evaluate_triples(

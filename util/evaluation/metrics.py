@@ -166,6 +166,9 @@ ZOO_METRICS = (
 )  # fmt: skip
 """Those of the survey's toolbox, in its order."""
 
+OPTIONAL_METRICS = ("FMI_wavelet",)
+"""Those that need a package which is not installed with this project."""
+
 LOWER_IS_BETTER = frozenset(metric.name for metric in _TABLE if metric.lower_is_better)
 
 

@@ -1,8 +1,9 @@
-"""How the process behaves: what ends it, and what it may print."""
+"""How the process behaves: what ends it, what it may print, and what becomes of what nobody can read."""
 
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 
@@ -16,7 +17,24 @@ def stop_on_signals() -> None:
 
 
 def print_any_name() -> None:
-    """Escape what the terminal cannot show, for names of files may hold anything."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    """Escape what the terminal cannot show, for names of files may hold anything; open what was closed before us."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = os.open(
+                os.devnull, os.O_RDWR
+            )  # takes the lowest number, so that no image becomes stream 2
+            setattr(sys, name, os.fdopen(nowhere, "r" if number == 0 else "w", encoding="utf-8"))
+        elif number and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str) -> str:
+    """Print to standard output, now; returns why it cannot be (full, closed), or nothing."""
+    try:
+        print(text, flush=True)  # noqa: T201
+        return ""
+    except OSError as error:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # what is left in its buffer would fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error.strerror or str(error)

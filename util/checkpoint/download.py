@@ -26,6 +26,7 @@ from util.checkpoint.remote import (
     public_url,
 )
 from util.files import file_sha256, write_atomically
+from util.logger import shown
 
 try:
     import fcntl
@@ -114,7 +115,7 @@ def _fill(stream: FileIO, url: str, target: Path, size: int | None, progress: bo
         return
     best, failures, reached = have, 0, False
     with tqdm(
-        desc=target.name[:40],
+        desc=shown(target.name)[:40],
         unit="B",
         unit_scale=True,
         unit_divisor=1024,

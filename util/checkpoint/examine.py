@@ -12,6 +12,7 @@ from util.checkpoint.loading import check_values
 from util.checkpoint.reading import CheckpointFile, open_checkpoint
 from util.checkpoint.shipped import Comparison, compare
 from util.checkpoint.unwrap import Weights, unwrap
+from util.logger import shown
 
 
 @dataclass
@@ -24,7 +25,10 @@ class Report:
 
     def text(self) -> str:
         """The facts, a line each, under the path."""
-        return "\n".join([str(self.path), *(f"  {name:<13} {fact}" for name, fact in self.facts.items())])
+        lines = [str(self.path)]
+        for name, fact in self.facts.items():
+            lines += f"  {name:<13} {fact}".split("\n")
+        return "\n".join(map(shown, lines))
 
 
 def examine(path: Path, configs: Path) -> Report:

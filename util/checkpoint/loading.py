@@ -60,9 +60,8 @@ def load_prior(model: nn.Module, path: Path, config_name: str) -> PriorInfo:
         origin = read_origin(path)
         if origin is None:
             raise
-        raise CheckpointError(
-            f"{error}. It was downloaded from {origin.url}: delete {path} to fetch it anew"
-        ) from error
+        words = f"It was downloaded from {origin.url}: delete {path} to fetch it anew"
+        raise CheckpointError(f"{error}. {words}") from error
 
 
 def _load(model: nn.Module, path: Path, config_name: str) -> PriorInfo:

@@ -45,6 +45,7 @@ _ERRORS = (
     ValueError,
     struct.error,
     OverflowError,
+    KeyError,  # a file that is not in the archive
 )
 
 
@@ -122,7 +123,7 @@ class CheckpointFile:
                 data = self._stream.read(storage.nbytes)
             else:
                 data = self._record(f"data/{storage.key}", storage.nbytes)
-        except (KeyError, *_ERRORS) as error:
+        except _ERRORS as error:
             raise self._problem(error) from error
         if len(data) != storage.nbytes:
             raise self._problem()

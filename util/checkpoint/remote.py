@@ -111,8 +111,8 @@ def _open_http(url: str, offset: int, version: str) -> Iterator[Reply]:
         if reply.offset:
             response.close()
             raise DownloadError(
-                f"{public_url(url)}: the server begins at byte {reply.offset:,} of the file, also when it is asked for "
-                "the whole; fetch it by hand and give the local path"
+                f"{public_url(url)}: the server begins at byte {reply.offset:,} of the file when it is asked for the "
+                "whole; fetch it by hand and give the local path"
             )
     with response:
         yield reply
@@ -148,8 +148,8 @@ def _http_reply(url: str, response: http.client.HTTPResponse) -> Reply:
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise DownloadError(
-            f"{public_url(url)}: the server sends the file encoded as {encoding}, which it was asked not to do; fetch "
-            "and unpack it by hand and give the local path"
+            f"{public_url(url)}: the server sends the file encoded as {encoding}, which it was asked not to do; "
+            "fetch and unpack it by hand and give the local path"
         )
     tag = headers.get("ETag", "")
     version = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")

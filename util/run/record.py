@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from util.files import write_atomically
+from util.logger import shown
 
 Status = Literal["done", "skipped", "failed", "untried"]
 
@@ -104,11 +105,11 @@ class RunRecord:
         times = [record.seconds for record in done if record.seconds is not None]
         if times:
             lines[0] += f" ({statistics.mean(times):.1f} s a pair)"
-        lines += [f"results: {path}" for path in where]
-        lines += [f"failed: {record.stem}: {record.reason}" for record in failed]
+        lines += [shown(f"results: {path}") for path in where]
+        lines += [shown(f"failed: {record.stem}: {record.reason}") for record in failed]
         untried = self.total - len(self.pairs) + len(self.of("untried"))
         if self.stopped:
-            lines.append(f"stopped with {untried} not tried: {self.stopped}")
+            lines.append(shown(f"stopped with {untried} not tried: {self.stopped}"))
         if self.interrupted:
             lines.append(f"interrupted with {untried} not tried: run the same command again to do the rest")
         return "\n".join(lines)

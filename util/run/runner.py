@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from util.images.image_io import ValueRange
 from util.images.pairs import FitMode, Pair, PairFiles, Problem, fitted_size, in_order_of_size, load_pair
+from util.logger import LenientStream, shown
 from util.memory import MemoryPlan, free_memory, ran_out_of_memory
 from util.run.batching import BatchSize, BatchSizes, take_all
 from util.run.messages import Inbox
@@ -79,7 +81,7 @@ class Runner:
         self.plan = MemoryPlan(options.memory_share)
         self.sizes = BatchSizes(options.batch_size, self.plan.fits)
         disable = True if options.quiet else None
-        self.bar = tqdm(total=0, unit="step", disable=disable, smoothing=0.05)
+        self.bar = tqdm(total=0, unit="step", disable=disable, smoothing=0.05, file=LenientStream(sys.stderr))
 
     def run(self, pairs: list[PairFiles], problems: list[Problem]) -> None:
         """Take every pair to its end; what stops the run early is noted in the record."""
@@ -166,7 +168,7 @@ class Runner:
 
         If it fails otherwise, each of its pairs is tried alone, so that one bad pair costs only itself.
         """
-        self.bar.set_description(", ".join(pair.stem for pair in pairs)[:40])
+        self.bar.set_description(shown(", ".join(pair.stem for pair in pairs))[:40])
         before, started = self.bar.n, time.monotonic()
         try:
             lumas, steps_done = self._fuse(pairs)

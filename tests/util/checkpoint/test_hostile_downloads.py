@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PriorFiles
+from tests.util.checkpoint.test_hostile_checkpoints import meta_model
 from util.checkpoint import CheckpointError, load_prior
 from util.checkpoint import download as download_module
 from util.checkpoint.__main__ import main
@@ -110,16 +111,13 @@ def test_refused_within_limits(name: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_chunks_that_come_to_their_end_are_whole(tmp_path: Path):
-    with speaking(
-        reply("Transfer-Encoding: chunked", body=chunks(BODY[:70_000], BODY[70_000:]) + b"0\r\n\r\n")
-    ) as url:
+    body = chunks(BODY[:70_000], BODY[70_000:]) + chunks(b"")
+    with speaking(reply("Transfer-Encoding: chunked", body=body)) as url:
         assert main(["download", url, "--to", str(tmp_path)]) == 0
     assert (tmp_path / "prior.pt").read_bytes() == BODY
 
 
 def test_what_is_bad_in_the_cache_is_named_with_its_origin(tiny_prior: PriorFiles, tmp_path: Path):
-    from tests.util.checkpoint.test_hostile_checkpoints import meta_model
-
     path = tmp_path / "prior.pt"
     path.write_bytes(tiny_prior.checkpoint.read_bytes()[:-20_000])
     origin_path(path).write_text('{"url": "http://host/prior.pt", "size": null, "version": ""}')

@@ -4,8 +4,9 @@
 
 Denoising: white Gaussian noise of sigma (of 255), neither clipped nor rounded, is added to the centre crops of
 held-out photographs; one call of the network at the timestep whose noise is nearest gives an estimate of the clean
-image. PSNR is counted in colour, with peak 255, and averaged over images, on estimates that are clipped to 0 ... 255
-but not rounded. Denoisers from libraries get the same noisy images. Needs what requirements-dev.txt lists.
+image. PSNR is counted in colour, or in luma for a prior of one channel, with peak 255, and averaged over images, on
+estimates that are clipped to 0 ... 255 but not rounded. Denoisers from libraries get the same noisy images. Needs
+what requirements-dev.txt lists.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,19 +29,20 @@ from benchmarks.step import Case
 from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.execution import Execution
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.samplers import SamplerName
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
+from tools.prior_card.arguments import parse_args
 from tools.prior_card.curves import plot_losses, plot_training, read_log
-from tools.prior_card.denoising import DENOISERS, denoise_all, losses_by_timestep, spread_of_colours
+from tools.prior_card.denoising import denoise_all, losses_by_timestep, spread_of_colours
+from tools.prior_card.grey import GreyDenoiser, as_grey, denoise_thermal, thermal_frames
 from tools.prior_card.samples import write_grids
-from tools.prior_card.tables import cost_table, denoising_table, loss_table
+from tools.prior_card.tables import cost_table, denoising_table, loss_table, thermal_table
 from tools.training.photos import center_crop, load_photos
-from tools.training.validation import SIGMAS
 from util.allocator import keep_freed_memory
 from util.checkpoint import OFFICIAL, PriorInfo, obtain
 from util.device import choose_device, device_label
 from util.files import project_root, write_atomically
+from util.images.image_io import write_png
 from util.markdown import fill_card
 from util.prior import load_ready, read_config
 
@@ -48,79 +50,9 @@ ROOT = project_root()
 OFFICIAL_CONFIG = str(ROOT / "configs/model_config_imagenet.yaml")
 
 
-def size(text: str) -> tuple[int, int]:
-    """WIDTHxHEIGHT -> (height, width)."""
-    width, found, height = text.lower().partition("x")
-    if not (found and width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 320x480 (width, height)")
-    return int(height), int(width)
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Exit status: 0 all done; 1 something could not be written; 2 nothing started; 130 interrupted.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument_group("the prior").add_argument
-    compact, process = ROOT / "configs/model_config_compact.yaml", ROOT / "configs/diffusion_config.yaml"
-    add("--model_config", default=str(compact), help="(default configs/model_config_compact.yaml)")
-    add("--model_path", type=Path, help="weights (default: those that the model configuration names)")
-    add("--diffusion_config", default=str(process), help="(default configs/diffusion_config.yaml)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    add = parser.add_argument_group("denoising and loss").add_argument
-    add("--val", type=Path, nargs="+", help="held-out photographs: folders or tar archives")
-    add("--images", type=int, help="only so many of them (default: all)")
-    add("--crop", type=int, default=256, help="side of their centre crops (default %(default)s)")
-    add("--sigmas", type=float, nargs="+", default=list(SIGMAS), help="of 255 (default 10 25 50 100)")
-    add(
-        "--denoisers",
-        nargs="*",
-        choices=sorted(DENOISERS),
-        default=["nl_means"],
-        help="companions: nl_means and tv are scikit-image's; cbm3d needs 'pip install bm3d', whose licence is "
-        "non-commercial, and takes seconds an image (default nl_means)",
-    )
-    add(
-        "--loss_timesteps",
-        type=int,
-        default=20,
-        help="points of the loss curve, 0: none (default %(default)s)",
-    )
-    add("--loss_images", type=int, default=32, help="photographs for it (default %(default)s)")
-    add("--seed", type=int, default=0, help="of noise and samples (default %(default)s)")
-    add = parser.add_argument_group("samples").add_argument
-    add("--samples", type=Path, metavar="DIR", help="write grids of unconditional samples there")
-    sizes = [(64, 64), (128, 128), (480, 320), (128, 192)]
-    add("--sizes", type=size, nargs="+", default=sizes, help="(default 64x64 128x128 320x480 192x128)")
-    add("--sample_count", type=int, default=4, help="images of each size (default %(default)s)")
-    add("--sample_steps", type=int, default=100, help="steps of the sampler (default %(default)s)")
-    add("--sampler", choices=get_args(SamplerName), help="(default: that of the diffusion configuration)")
-    add(
-        "--dynamic_threshold",
-        action=argparse.BooleanOptionalAction,
-        help="scale what leaves the range back into it instead of clamping (default: as there)",
-    )
-    add = parser.add_argument_group("reports").add_argument
-    add("--log", type=Path, nargs="+", help="log.jsonl of the training's stages in order; needs --plots")
-    add("--plots", type=Path, metavar="DIR", help="write curves there: loss_by_timestep.png, training.png")
-    add("--time", action="store_true", help="also time steps beside the official architecture (minutes)")
-    add("--json", type=Path, metavar="FILE", help="write all numbers")
-    add("--card", type=Path, metavar="FILE", help="put the tables between the marks of this model card")
-    args = parser.parse_args(argv)
-    if args.log and not args.plots:
-        parser.error("--log needs --plots DIR")
-    for name in ("images", "crop", "loss_images", "sample_count", "sample_steps"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1")
-    if args.loss_timesteps < 0 or min(args.sigmas) <= 0:
-        parser.error("--loss_timesteps must be 0 or more and --sigmas more than 0")
-    return args
-
-
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """An evaluation whose every setting has been checked. ``process``: of samples; ``crops``: (crop, crop, 3)."""
+    """An evaluation whose every setting has been checked. ``process``: of samples; ``crops``: (crop, crop, C)."""
 
     config: ModelConfig
     checkpoint: Path
@@ -130,6 +62,12 @@ class Job:
     diffusion: GaussianDiffusion
     crops: list[np.ndarray]
     device: torch.device
+    before: GreyDenoiser | None = None
+    thermal: list[tuple[str, np.ndarray, np.ndarray]] | None = None
+
+    @property
+    def denoiser(self) -> GreyDenoiser:
+        return GreyDenoiser(self.model, self.config.in_channels, self.diffusion, self.device)
 
 
 def prepare(args: argparse.Namespace) -> Job:
@@ -143,8 +81,9 @@ def prepare(args: argparse.Namespace) -> Job:
     )
     if args.sample_steps > diffusion.num_timesteps:
         raise ValueError(f"--sample_steps {args.sample_steps} is more than {diffusion.num_timesteps}")
-    if "cbm3d" in args.denoisers and importlib.util.find_spec("bm3d") is None:
-        raise ValueError("cbm3d needs the package bm3d: pip install bm3d (non-commercial licence)")
+    _check_channels(args, config.in_channels)
+    if {"bm3d", "cbm3d"} & set(args.denoisers) and importlib.util.find_spec("bm3d") is None:
+        raise ValueError("bm3d and cbm3d need the package bm3d: pip install bm3d (non-commercial licence)")
     for log in args.log or ():
         read_log(log)
     device = choose_device(args.device, None)
@@ -157,9 +96,34 @@ def prepare(args: argparse.Namespace) -> Job:
     checkpoint = args.model_path or obtain(config.model_path, ROOT)
     info = load_ready(model, checkpoint, args.model_config, Execution(device))
     diffusion.check_channels(model.params.out_channels, model.params.in_channels)
-    photos = load_photos(args.val, args.crop, args.images) if args.val else []
+    photos = load_photos(args.val, args.crop)[:: args.every][: args.images] if args.val else []
     crops = [center_crop(photo, args.crop) for photo in photos]
-    return Job(config, checkpoint, model, info, process, diffusion, crops, device)
+    if config.in_channels == 1:
+        crops = [as_grey(crop) for crop in crops]
+    before = load_before(args, diffusion, device) if args.before else None
+    thermal = thermal_frames(args.thermal, multiple) if args.thermal else None
+    return Job(config, checkpoint, model, info, process, diffusion, crops, device, before, thermal)
+
+
+def _check_channels(args: argparse.Namespace, channels: int) -> None:
+    """Raise ValueError for what only priors of one channel, or only those of three, can be asked."""
+    if channels == 3:
+        asked = ["--before"] * bool(args.before) + ["--thermal"] * bool(args.thermal)
+        asked += ["--denoisers bm3d"] * ("bm3d" in args.denoisers)
+    else:
+        asked = ["--denoisers cbm3d"] * ("cbm3d" in args.denoisers)
+    if asked:
+        raise ValueError(f"{asked[0]} is not for priors of {channels} channel{'s' * (channels > 1)}")
+
+
+def load_before(args: argparse.Namespace, diffusion: GaussianDiffusion, device: torch.device) -> GreyDenoiser:
+    """The prior of ``--before``. Raises ValueError."""
+    config = read_config(ModelConfig, Path(args.before))
+    model = empty_model(config)
+    if args.crop % model.size_multiple:
+        raise ValueError(f"{args.before}: this prior takes multiples of {model.size_multiple}")
+    load_ready(model, obtain(config.model_path, ROOT), args.before, Execution(device))
+    return GreyDenoiser(model, config.in_channels, diffusion, device, args.seed)
 
 
 def cost_of(config: ModelConfig, file_bytes: int) -> dict[str, Any]:
@@ -189,10 +153,24 @@ def evaluate(args: argparse.Namespace, job: Job, report: dict[str, Any]) -> Iter
         yield "time", speed.table(outcomes, names)
     if job.crops:
         result = denoise_all(
-            job.model, job.diffusion, job.crops, args.sigmas, args.denoisers, args.seed, job.device
+            job.model,
+            job.diffusion,
+            job.crops,
+            args.sigmas,
+            args.denoisers,
+            args.seed,
+            job.device,
+            job.before,
         )
         report["denoising"] = result
         yield "denoising", denoising_table(result)
+    if job.thermal:
+        both = {"before": job.before} if job.before else {}
+        report["thermal"], pictures = denoise_thermal({**both, "prior": job.denoiser}, job.thermal)
+        if args.plots:
+            for name, picture in pictures.items():
+                write_png(args.plots / f"thermal_{name}.png", picture, {"ddfm": "noisy, denoised, clean"})
+        yield "thermal", thermal_table(report["thermal"])
     if job.crops and args.loss_timesteps:
         some = job.crops[: args.loss_images]
         losses = losses_by_timestep(
@@ -207,12 +185,12 @@ def evaluate(args: argparse.Namespace, job: Job, report: dict[str, Any]) -> Iter
     if args.samples:
         write_grids(
             job.model, job.process, args.sample_steps, args.sizes, args.sample_count, args.seed,
-            args.samples, job.device,
+            args.samples, job.device, job.config.in_channels,
         )  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+    args = parse_args(__doc__, argv)
     keep_freed_memory()
     try:
         return run(args)

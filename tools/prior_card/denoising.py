@@ -17,7 +17,7 @@ from guided_diffusion.losses import training_losses
 from tools.training.photos import to_batch
 from tools.training.validation import sigma_timestep
 
-Denoiser = Callable[[np.ndarray, float], np.ndarray]  # (H, W, 3) float of range 255, sigma -> the same
+Denoiser = Callable[[np.ndarray, float], np.ndarray]  # (H, W, C) float of range 255, sigma -> the same
 
 
 def psnr(image: np.ndarray, reference: np.ndarray) -> float:
@@ -27,7 +27,7 @@ def psnr(image: np.ndarray, reference: np.ndarray) -> float:
 
 
 def add_noise(photo: np.ndarray, sigma: float, seed: int, index: int) -> np.ndarray:
-    """(H, W, 3) uint8 -> float64 plus white Gaussian noise of ``sigma``, neither clipped nor rounded.
+    """(H, W, C) uint8 -> float64 plus white Gaussian noise of ``sigma``, neither clipped nor rounded.
 
     The noise of image ``index`` is the same pattern at every sigma, whichever other images there are.
     """
@@ -36,7 +36,7 @@ def add_noise(photo: np.ndarray, sigma: float, seed: int, index: int) -> np.ndar
 
 
 def _pred_xstart(diffusion: GaussianDiffusion, output: Tensor, x_t: Tensor, t: int) -> Tensor:
-    """The estimate of x_0 in the network's output for x_t, (B, 3, H, W), not clamped."""
+    """The estimate of x_0 in the network's output for x_t, (B, C, H, W), not clamped."""
     mean_output, _ = diffusion.split_output(output, x_t)
     return diffusion.xstart_from_output(mean_output, x_t, t)
 
@@ -45,14 +45,14 @@ def _pred_xstart(diffusion: GaussianDiffusion, output: Tensor, x_t: Tensor, t: i
 def denoise_in_one_step(
     model: Model, diffusion: GaussianDiffusion, noisy: np.ndarray, sigma: float, device: torch.device
 ) -> np.ndarray:
-    """pred_xstart of one call of the network, as (H, W, 3) float64 of range 255, not clipped.
+    """pred_xstart of one call of the network, as (H, W, C) float64 of range 255, not clipped.
 
-    ``noisy``: (H, W, 3) of range 255 with noise ``sigma``. It becomes a state of the timestep whose noise is
+    ``noisy``: (H, W, C) of range 255 with noise ``sigma``. It becomes a state of the timestep whose noise is
     nearest: brought to [-1, 1] and scaled by sqrt(alphas_cumprod), which is what DDPM Eq. (4) does to an image.
     """
     t = sigma_timestep(diffusion, sigma)
     scaled = np.sqrt(diffusion.alphas_cumprod[t]) * (noisy / 127.5 - 1.0)
-    x_t = torch.from_numpy(scaled).float().permute(2, 0, 1)[None].to(device)  # (H, W, 3) -> (1, 3, H, W)
+    x_t = torch.from_numpy(scaled).float().permute(2, 0, 1)[None].to(device)  # (H, W, C) -> (1, C, H, W)
     x_0 = _pred_xstart(diffusion, model(x_t, diffusion.model_timesteps(t, x_t)), x_t, t)
     return (x_0[0].permute(1, 2, 0).double().cpu().numpy() + 1.0) * 127.5
 
@@ -61,10 +61,11 @@ def nl_means(noisy: np.ndarray, sigma: float) -> np.ndarray:
     """Non-local means of scikit-image, given sigma; h is the best of 0.4 to 0.8 sigma on a few photographs."""
     from skimage.restoration import denoise_nl_means
 
-    return 255.0 * denoise_nl_means(
+    result = denoise_nl_means(
         noisy / 255.0, patch_size=5, patch_distance=6, h=0.5 * sigma / 255.0, sigma=sigma / 255.0,
         fast_mode=True, channel_axis=-1,
     )  # fmt: skip
+    return 255.0 * result.reshape(noisy.shape)  # a single channel comes back without its axis
 
 
 def total_variation(noisy: np.ndarray, sigma: float) -> np.ndarray:
@@ -79,9 +80,15 @@ def cbm3d(noisy: np.ndarray, sigma: float) -> np.ndarray:
     return 255.0 * importlib.import_module("bm3d").bm3d_rgb(noisy / 255.0, sigma / 255.0)
 
 
+def bm3d(noisy: np.ndarray, sigma: float) -> np.ndarray:
+    """BM3D of grey images, (H, W, 1), by the same package."""
+    return 255.0 * importlib.import_module("bm3d").bm3d(noisy[:, :, 0] / 255.0, sigma / 255.0)[:, :, None]
+
+
 DENOISERS: Mapping[str, Denoiser] = {
     "nl_means": nl_means,
     "tv": total_variation,
+    "bm3d": bm3d,
     "cbm3d": cbm3d,
 }
 
@@ -90,7 +97,7 @@ DENOISERS: Mapping[str, Denoiser] = {
 def loss_at(
     model: Model, diffusion: GaussianDiffusion, x_start: Tensor, t: int, seed: int
 ) -> dict[str, float]:
-    """Means of the training losses over ``x_start`` (B, 3, H, W) at one timestep, with noise of its own.
+    """Means of the training losses over ``x_start`` (B, C, H, W) at one timestep, with noise of its own.
 
     And ``colour``: the squared error, of range 255, of the mean colour of pred_xstart, not clipped.
     """
@@ -118,11 +125,16 @@ def denoise_all(
     denoisers: Sequence[str],
     seed: int,
     device: torch.device,
+    before: Denoiser | None = None,
 ) -> dict[str, Any]:
     """For every sigma its timestep and the mean PSNR of the noisy images, the companions and the prior.
 
-    ``prior`` is clipped to 0 ... 255 like the companions, ``noisy`` and ``prior_unclipped`` are not.
+    ``prior`` is clipped to 0 ... 255 like the companions, ``noisy`` and ``prior_unclipped`` are not. ``before``: one
+    more companion, of that name.
     """
+    companions = {name: DENOISERS[name] for name in denoisers}
+    if before is not None:
+        companions["before"] = before
     levels = []
     for sigma in sigmas:
         scores: dict[str, list[float]] = {}
@@ -130,7 +142,7 @@ def denoise_all(
             noisy = add_noise(photo, sigma, seed, index)
             estimate = denoise_in_one_step(model, diffusion, noisy, sigma, device)
             images = {"noisy": noisy}
-            images |= {name: np.clip(DENOISERS[name](noisy, sigma), 0, 255) for name in denoisers}
+            images |= {name: np.clip(denoise(noisy, sigma), 0, 255) for name, denoise in companions.items()}
             images |= {"prior": np.clip(estimate, 0, 255), "prior_unclipped": estimate}
             for name, image in images.items():
                 scores.setdefault(name, []).append(psnr(image, photo))

@@ -27,8 +27,9 @@ def draw_samples(
     size: tuple[int, int],
     seeds: Sequence[int],
     device: torch.device,
+    channels: int = 3,
 ) -> np.ndarray:
-    """Images (N, H, W, 3) uint8, one for each seed; each comes out the same whichever others there are."""
+    """Images (N, H, W, channels) uint8, one for each seed; each comes out the same whichever others there are."""
     images = []
     for seed in tqdm(seeds, desc=f"sampling {size[1]}x{size[0]}", unit="image"):
         generator = torch.Generator().manual_seed(seed)
@@ -36,7 +37,7 @@ def draw_samples(
         def noise(like: Tensor, generator: torch.Generator = generator) -> Tensor:
             return torch.randn(like.shape, generator=generator).to(device)
 
-        x = torch.zeros(1, 3, *size, device=device)
+        x = torch.zeros(1, channels, *size, device=device)
         x_T = noise(x)
         for step in sample_loop(sampler, model, diffusion, x_T, noise=noise):
             x = step.x_t
@@ -45,11 +46,11 @@ def draw_samples(
 
 
 def grid(images: np.ndarray) -> np.ndarray:
-    """(N, H, W, 3) uint8 -> one picture, as near to a square as can be, on white."""
-    count, height, width, _ = images.shape
+    """(N, H, W, C) uint8 -> one picture (H', W', C), as near to a square as can be, on white."""
+    count, height, width, channels = images.shape
     columns = min(count, max(1, round(math.sqrt(count * height / width))))
     rows = math.ceil(count / columns)
-    sheet = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
+    sheet = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels), 255, np.uint8)
     for index, image in enumerate(images):
         top, left = index // columns * (height + GAP), index % columns * (width + GAP)
         sheet[top : top + height, left : left + width] = image
@@ -65,6 +66,7 @@ def write_grids(
     seed: int,
     folder: Path,
     device: torch.device,
+    channels: int = 3,
 ) -> list[Path]:
     """``samples_WIDTHxHEIGHT.png`` for each of ``sizes`` (height, width), from seeds ``seed``, ``seed`` + 1, ...
 
@@ -74,9 +76,10 @@ def write_grids(
     paths = []
     for height, width in sizes:
         seeds = range(seed, seed + count)
-        images = draw_samples(model, diffusion, config.sampler, (height, width), seeds, device)
+        images = draw_samples(model, diffusion, config.sampler, (height, width), seeds, device, channels)
+        sheet = grid(images)
         paths.append(folder / f"samples_{width}x{height}.png")
         threshold = ", dynamic threshold" * config.dynamic_threshold
         text = f"{config.sampler}, {steps} steps{threshold}, seeds {seeds[0]} to {seeds[-1]}"
-        write_png(paths[-1], grid(images), {"ddfm": text})
+        write_png(paths[-1], sheet[:, :, 0] if channels == 1 else sheet, {"ddfm": text})
     return paths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from util.markdown import markdown_rows
@@ -25,6 +25,8 @@ def denoising_table(result: Mapping[str, Any]) -> str:
     levels: list[dict[str, Any]] = result["levels"]
     methods = [name for name in levels[0]["psnr"] if name not in ("noisy", "prior", "prior_unclipped")]
     labels = {"noisy": "noisy images", **{name: name for name in methods}}
+    if "before" in labels:
+        labels["before"] = "the prior before, one step"
     labels |= {"prior": "**this prior, one step**", "prior_unclipped": "the same, not clipped"}
     rows = [["noise, sigma of 255", *(f"{level['sigma']:g}" for level in levels)]]
     rows.append(["timestep", *(str(level["t"]) for level in levels)])
@@ -48,3 +50,26 @@ def loss_table(result: Mapping[str, Any]) -> str:
         f"colour of pred_xstart is off; the same guess for every photograph would be off by {result['spread']:.0f}."
     )
     return f"{markdown_rows(*rows)}\n\n{caption}"
+
+
+def thermal_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What :func:`tools.prior_card.grey.denoise_thermal` found, a row for every sequence."""
+    labels = {"noisy": "as recorded", "before": "the prior before", "prior": "this prior"}
+    names = [name for name in labels if name in rows[0]["psnr"]]
+    head = ["sequence", "frames", "noise, sigma of 255", *(labels[name] for name in names)]
+    lines = [
+        [
+            str(row["sequence"]), str(row["frames"]), f"{row['sigma']:.1f}",
+            *(f"{row['psnr'][name]:.2f} ({_noise(row['left'][name])})" for name in names),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    caption = (
+        "PSNR in dB to the clean frames after the slope and offset of levels that fit best; in brackets the noise "
+        "that is measured in the result."
+    )
+    return f"{markdown_rows(head, *lines)}\n\n{caption}"
+
+
+def _noise(sigma: float) -> str:
+    return f"{sigma:.1f}" if sigma else "under 5"

@@ -65,7 +65,7 @@ def run_sample(arguments: list[str]) -> int:
         return sample.main(arguments)
 
 
-def fusion_configs(args: argparse.Namespace, number: int) -> Sequence[Path]:
+def fusion_configs(args: argparse.Namespace, number: int | str) -> Sequence[Path]:
     """The rows of that table. Raises ValueError when two would share a folder."""
     if args.fusion_config is None:
         return (
@@ -88,10 +88,15 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
         if getattr(args, name)
         for part in (f"--{name}", str(getattr(args, name)))
     ]
+    numbers = list(dict.fromkeys(args.table))
+    for number in numbers:
+        if number not in published:
+            raise ValueError(f"{args.published} has no table {number}")
+    shown = {number: args.metrics or published[number].metrics or PAPER_METRICS for number in numbers}
     settings = Settings(
         args.data,
         args.out,
-        args.metrics or PAPER_METRICS,
+        list(dict.fromkeys(metric for metrics in shown.values() for metric in metrics)),
         args.protocol,
         args.limit,
         args.workers,
@@ -99,10 +104,8 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
     )
     runs = TableRuns(settings, run_sample)
     tables = []
-    for number in dict.fromkeys(args.table):
-        if number not in published:
-            raise ValueError(f"{args.published} has no table {number}")
-        tables.append(runs.table(published[number], fusion_configs(args, number)))
+    for number in numbers:
+        tables.append(runs.table(published[number], fusion_configs(args, number), shown[number]))
         print(render(tables[-1], args.format))  # noqa: T201
     if args.tables_dir:
         for table in tables:

@@ -31,7 +31,7 @@ BORDER_PAIRS = 10
 START_NOISE = 10.0  # grey levels, of the start that stands in for the estimate of a prior
 
 
-def tables(grid: Grid, published: Mapping[int, PublishedTable]) -> dict[str, str]:
+def tables(grid: Grid, published: Mapping[int | str, PublishedTable]) -> dict[str, str]:
     """The Markdown of every check by its name, as far as the runs of ``grid`` allow it."""
     sections = {"copies": copies(grid, published), "distance": distance(grid)}
     if grid.of("RoadScene"):
@@ -66,13 +66,13 @@ COPIES: dict[str, Callable[[Values, Values], Values]] = {
 }
 
 
-def copies(grid: Grid, published: Mapping[int, PublishedTable]) -> str:
+def copies(grid: Grid, published: Mapping[int | str, PublishedTable]) -> str:
     """Metrics of plain copies; bold where one reaches what the paper prints for its method."""
     parts = []
     paper = {
         name: values
         for row in published[1].rows
-        if row.kind == "paper"
+        if row.kind == "paper" and not row.compared
         for name, values in row.values.items()
     }
     for dataset in dict.fromkeys(name for name, _ in grid.results):

@@ -96,7 +96,7 @@ class Grid:
         return [result for run, result in runs if (run.sampler, run.variant) == (ALONE, variant)]
 
 
-def grid_table(grid: Grid, published: Mapping[int, PublishedTable]) -> str:
+def grid_table(grid: Grid, published: Mapping[int | str, PublishedTable]) -> str:
     """Six metrics of every run on every data set, under what the paper and others printed."""
     parts = []
     settings = Settings(grid.data, grid.out, PAPER_METRICS, "ddfm")
@@ -105,7 +105,11 @@ def grid_table(grid: Grid, published: Mapping[int, PublishedTable]) -> str:
         if not runs:
             continue
         rows = [[dataset, "images", *PAPER_METRICS]]
-        for row in [row for table in (1, 2) for row in published_rows(published[table], dataset, settings)]:
+        for row in [
+            row
+            for table in (1, 2)
+            for row in published_rows(published[table], dataset, settings, compared=False)
+        ]:
             line = [
                 f"*{row.label}*",
                 row.images or "?",

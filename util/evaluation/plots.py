@@ -93,7 +93,7 @@ def write_radars(folder: Path, tables: Sequence[Table]) -> list[Path]:
     for table in tables:
         for block in table.blocks:
             figure = radar(block, table.metrics)
-            if figure is not None:
+            if figure is not None and any(row.kind == "here" for row in block.rows):
                 paths.append(folder / f"table_{table.number}_{block.dataset}_radar.png")
                 _write(paths[-1], figure)
     return paths

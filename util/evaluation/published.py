@@ -7,35 +7,43 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from util.config_io import read_yaml
-from util.evaluation.metrics import METRICS
+from util.evaluation.metrics import ALL_METRICS
 from util.images.layouts import TABLE_DATASETS
 
 Kind = Literal["paper", "others"]
 
+PRINTED_DATASETS = (*TABLE_DATASETS, "Harvard")
+"""Those that rows can be about: the data sets, and the Harvard medical one as a whole, whose parts we measure."""
+
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One method's numbers: data set -> metric -> value. ``images``: how many of each set, if that is known."""
+    """One method's numbers: data set -> metric -> value. ``images``: how many of each set, if that is known.
+
+    ``compared``: whether it is of a method that a paper compares with, or a part of its ablation.
+    """
 
     method: str
     kind: Kind
     source: str
     values: dict[str, dict[str, float]]
     images: int | None = None
+    compared: bool = False
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """One table of the paper. ``wanting`` says which of its rows the file does not have."""
+    """One table of a paper. ``wanting``: what its reader must know; ``metrics``: its own, None for DDFM's six."""
 
-    number: int
+    number: int | str
     title: str
     datasets: list[str]
     rows: list[PublishedRow]
     wanting: str = ""
+    metrics: list[str] | None = None
 
 
-def read_published(path: Path) -> dict[int, PublishedTable]:
+def read_published(path: Path) -> dict[int | str, PublishedTable]:
     """The tables in a YAML file by number. Raises ValueError that names the file and the place."""
     content = read_yaml(path).get("tables")
     if not isinstance(content, dict):
@@ -43,24 +51,28 @@ def read_published(path: Path) -> dict[int, PublishedTable]:
     return {number: _table(number, table, f"{path}: table {number}") for number, table in content.items()}
 
 
-def _table(number: int, content: Any, where: str) -> PublishedTable:
-    _check_keys(content, {"title": str, "datasets": list, "rows": list}, {"wanting": str}, where)
+def _table(number: int | str, content: Any, where: str) -> PublishedTable:
+    _check_keys(
+        content, {"title": str, "datasets": list, "rows": list}, {"wanting": str, "metrics": list}, where
+    )
     for dataset in content["datasets"]:
-        _check_known(dataset, TABLE_DATASETS, where)
+        _check_known(dataset, PRINTED_DATASETS, where)
+    for metric in content.get("metrics", []):
+        _check_known(metric, ALL_METRICS, where)
     rows = [_row(row, f"{where}, row {index}") for index, row in enumerate(content.pop("rows"), 1)]
     return PublishedTable(number, rows=rows, **content)
 
 
 def _row(content: Any, where: str) -> PublishedRow:
     required = {"method": str, "kind": str, "source": str, "values": dict}
-    _check_keys(content, required, {"images": int}, where)
+    _check_keys(content, required, {"images": int, "compared": bool}, where)
     _check_known(content["kind"], get_args(Kind), where)
     for dataset, scores in content["values"].items():
-        _check_known(dataset, TABLE_DATASETS, where)
+        _check_known(dataset, PRINTED_DATASETS, where)
         if not isinstance(scores, dict):
             raise ValueError(f"{where}: {dataset} must hold metrics and values")
         for metric, value in scores.items():
-            _check_known(metric, METRICS, where)
+            _check_known(metric, ALL_METRICS, where)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"{where}: {metric} of {dataset} is {value!r}, but must be a number")
     return PublishedRow(**content)

@@ -21,12 +21,18 @@ log = logging.getLogger("ddfm")
 Fuse = Callable[[list[str]], int]
 """``sample.main``: takes its command line, returns its exit status."""
 
-DIFFER_BY_PROTOCOL = ("PSNR", "Qabf", "SSIM")
+DIFFER_BY_PROTOCOL: dict[Protocol, tuple[str, ...]] = {
+    "ddfm": (),
+    "standard": ("PSNR", "Qabf", "SSIM"),
+    "zoo": ("MI", "MSE", "PSNR", "VIF", "SSIM"),
+}
+"""Metrics whose published values, which protocol ddfm made, are no values of a protocol."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to fuse and how to measure. ``flags``: more of ``sample.py``'s flags, the same for every run."""
+    """What to fuse and how to measure. ``metrics``: all that any table shows; ``flags``: more of ``sample.py``'s
+    flags, the same for every run."""
 
     data: Path
     out: Path
@@ -48,12 +54,16 @@ class TableRuns:
     choices: dict[str, str] = field(default_factory=dict)
     incomplete: bool = False
 
-    def table(self, published: PublishedTable, configs: Sequence[Path]) -> Table:
-        """The table with a row for each fusion configuration under those published. Raises KeyboardInterrupt."""
+    def table(
+        self, published: PublishedTable, configs: Sequence[Path], metrics: Sequence[str] | None = None
+    ) -> Table:
+        """The table with a row for each fusion configuration under those published, in ``metrics``, its own or all
+        that are measured. Raises KeyboardInterrupt."""
+        shown = list(metrics or self.settings.metrics)
         blocks, notes = [], [published.wanting] if published.wanting else []
         for name in published.datasets:
             rows = published_rows(published, name, self.settings)
-            results = self.results_of(name, configs)
+            results = self.results_of(name, configs) if name in TABLE_DATASETS else []
             available = self.count(name) if results else 0
             rows += [_row(result, available) for result in results]
             if rows:
@@ -68,13 +78,11 @@ class TableRuns:
         notes += [
             f"{config.stem} on {name} gave no result" for (name, config), made in used.items() if not made
         ]
-        if self.settings.protocol != "ddfm":
-            notes.append(
-                f"published values of {', '.join(DIFFER_BY_PROTOCOL)} are left out: protocol ddfm made them"
-            )
-        return Table(
-            published.number, published.title, self.settings.metrics, blocks, self.settings.protocol, notes
-        )
+        if differing := DIFFER_BY_PROTOCOL[self.settings.protocol]:
+            notes.append(f"published values of {', '.join(differing)} are left out: protocol ddfm made them")
+        if any(not row.ranked for block in blocks for row in block.rows):
+            notes.append("rows made here on a part of the images are not ranked")
+        return Table(published.number, published.title, shown, blocks, self.settings.protocol, notes)
 
     @property
     def finished(self) -> list[Result]:
@@ -176,20 +184,22 @@ def _row(result: Result, available: int) -> Row:
     count = len(evaluation.images)
     images = str(count) if count == available else f"{count} of {available}"
     values = {metric: evaluation.statistic(metric)[0] for metric in evaluation.metrics}
-    return Row(result.label, "here", values, images)
+    return Row(result.label, "here", values, images, ranked=count == available)
 
 
-def published_rows(published: PublishedTable, dataset: str, settings: Settings) -> list[Row]:
+def published_rows(
+    published: PublishedTable, dataset: str, settings: Settings, compared: bool = True
+) -> list[Row]:
+    """The rows that are about that data set; ``compared``: also those of methods that a paper compares with."""
     rows = []
     for kind in ("paper", "others"):
         for row in published.rows:
-            if row.kind != kind:
+            if row.kind != kind or (row.compared and not compared):
                 continue
             values = {
                 metric: value
                 for metric, value in row.values.get(dataset, {}).items()
-                if metric in settings.metrics
-                and not (settings.protocol != "ddfm" and metric in DIFFER_BY_PROTOCOL)
+                if metric in settings.metrics and metric not in DIFFER_BY_PROTOCOL[settings.protocol]
             }
             if values:
                 rows.append(Row(row.method, row.kind, values, str(row.images or "")))
@@ -197,4 +207,9 @@ def published_rows(published: PublishedTable, dataset: str, settings: Settings) 
 
 
 def _sources(published: PublishedTable) -> list[str]:
-    return [f"{row.method}: {row.source}" for row in published.rows if row.values]
+    """Which rows are from where, a line for each source."""
+    by_source: dict[str, list[str]] = {}
+    for row in published.rows:
+        if row.values:
+            by_source.setdefault(row.source, []).append(row.method)
+    return [f"{', '.join(names)}: {source}" for source, names in by_source.items()]

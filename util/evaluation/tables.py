@@ -55,7 +55,7 @@ class Block:
 class Table:
     """A table of the paper with our rows or, without a number, of methods; ``notes`` go below it."""
 
-    number: int | None
+    number: int | str | None
     title: str
     metrics: list[str]
     blocks: list[Block]
@@ -64,7 +64,7 @@ class Table:
 
     @property
     def caption(self) -> str:
-        numbered = self.title if self.number is None else f"Table {self.number}. {self.title}"
+        numbered = f"Table {self.number}. {self.title}" if isinstance(self.number, int) else self.title
         return f"{numbered}, protocol {self.protocol}"
 
     @property

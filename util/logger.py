@@ -30,11 +30,11 @@ class LenientStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # closed, full
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # full, closed, never open
             self._stream.write(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             self._stream.flush()
 
 

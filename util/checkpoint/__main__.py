@@ -14,6 +14,7 @@ from util.checkpoint.known import OFFICIAL, CheckpointError
 from util.checkpoint.remote import DownloadError, file_name, is_remote
 from util.files import file_sha256, project_root
 from util.logger import get_logger
+from util.process import print_any_name, say
 
 ROOT = project_root()
 
@@ -79,15 +80,16 @@ def run_verify(files: list[Path]) -> int:
     problems = 0
     for path in files:
         report = examine(path, ROOT / "configs")
-        print(report.text(), flush=True)  # noqa: T201
-        if report.problem:
-            log.error(report.problem)
+        unsaid = say(report.text())
+        if report.problem or unsaid:
+            log.error(report.problem or f"what {path} is cannot be printed: {unsaid}")
             problems += 1
     return 1 if problems else 0
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    print_any_name()
     get_logger(args.command == "download" and args.quiet)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -256,9 +256,13 @@ def png_header_text(path: Path) -> dict[str, str]:
 
 def _png_text(path: Path, whole: bool) -> dict[str, str]:
     try:
-        with Image.open(path) as image:
-            if whole:
-                image.load()
-            return {key: str(value) for key, value in image.info.items() if isinstance(value, str)}
-    except (OSError, ValueError, SyntaxError):
+        if not path.is_file():  # a pipe would block
+            return {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG",)) as image:
+                if whole:
+                    image.load()
+                return {key: str(value) for key, value in image.info.items() if isinstance(value, str)}
+    except Exception:  # a bomb, too little memory, whatever decoders stumble over: it is no result of a run
         return {}

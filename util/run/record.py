@@ -28,7 +28,7 @@ def fingerprint(parts: Any) -> str:
 class PairRecord:
     """What became of one pair.
 
-    ``seconds`` is its share of its batch; ``reason`` says why it failed or, among several processes, was not tried.
+    ``seconds`` is its share of its batch; ``reason`` says why it failed or, if that is known, was not tried.
     """
 
     stem: str
@@ -41,7 +41,8 @@ class PairRecord:
 class RunRecord:
     """Everything about one run; written as ``run.json`` after every pair, whole or not at all.
 
-    Without a ``path`` it is not written.
+    It names what has not been tried, too, so that it is right whenever the run is ended. Without a ``path`` it is not
+    written.
     """
 
     def __init__(self, path: Path | None, description: dict[str, Any]) -> None:
@@ -49,6 +50,7 @@ class RunRecord:
         self.description = description
         self.pairs: list[PairRecord] = []
         self.total = 0  # pairs that the run began with
+        self.planned: list[str] = []  # their stems, of which the file names those that have not been tried
         self.interrupted = False
         self.stopped = ""  # why the run ended before its last pair, if it did of itself
         self._started = datetime.now(timezone.utc)
@@ -93,9 +95,17 @@ class RunRecord:
             "interrupted": self.interrupted,
             "stopped": self.stopped,
             "counts": {status: len(self.of(status)) for status in ("done", "skipped", "failed")},
-            "pairs": [asdict(record) for record in self.pairs],
+            "pairs": [asdict(record) for record in [*self.pairs, *self._untried()]],
         }
         write_atomically(self.path, (json.dumps(content, indent=2) + "\n").encode())
+
+    def _untried(self) -> list[PairRecord]:
+        ended = {record.stem for record in self.pairs}
+        return [
+            PairRecord(stem, "untried", "the run has not come to it")
+            for stem in self.planned
+            if stem not in ended
+        ]
 
     def summary(self, where: Iterable[Path]) -> str:
         """The closing words of a run: counts, speed, where the results are, and every failed pair."""

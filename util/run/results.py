@@ -24,7 +24,7 @@ def start_record(folder: Path, description: dict[str, Any]) -> RunRecord:
 
     Raises ValueError when nothing can be written.
     """
-    for place in (folder, *(folder / name for name in FOLDERS)):
+    for place in (folder, *(folder / name for name in FOLDERS), *(folder / "progress").glob("*/")):
         remove_abandoned(place)
     record = RunRecord(folder / "run.json", description)
     try:
@@ -75,21 +75,32 @@ class ResultWriter:
     def progress_folder(self, pair: Pair) -> Path:
         return self.folder / "progress" / pair.stem
 
-    def is_done(self, pair: Pair) -> bool:
-        """Whether every result is there, made of these files by this configuration."""
+    def is_done(self, pair: Pair, steps: int = 0) -> bool:
+        """Whether every result is there, made of these files by this configuration, and as many recorded steps."""
         wanted = self.fingerprint(pair.ir.sha256, pair.vi.sha256)
         paths = [self.recon_path(pair), self.color_path(pair)]
-        return all(read_png_text(path).get("fingerprint") == wanted for path in paths if path is not None)
+        return all(
+            read_png_text(path).get("fingerprint") == wanted for path in paths if path is not None
+        ) and self._has_progress(pair.stem, wanted, steps)
 
-    def seems_done(self, files: PairFiles) -> bool:
-        """Whether the grey image, which comes last, is there, judged without decoding any image."""
+    def _has_progress(self, stem: str, fingerprint: str, steps: int) -> bool:
+        """Whether this many steps have been recorded, judged without decoding."""
+        folder = self.folder / "progress" / stem
+        found = sorted(folder.glob("x_*.png")) if steps else []
+        return len(found) >= steps and all(
+            png_header_text(path).get("fingerprint") == fingerprint for path in found
+        )
+
+    def seems_done(self, files: PairFiles, steps: int = 0) -> bool:
+        """Whether the grey image, which comes last, and so many steps are there, judged without decoding."""
         path = self.folder / "recon" / f"{files.stem}.png"
         try:
             sources = (files.ir, files.vi)
             if not all(file.is_file() for file in (path, *sources)):
                 return False
-            return png_header_text(path).get("fingerprint") == self.fingerprint(
-                *(file_sha256(source) for source in sources)
+            wanted = self.fingerprint(*(file_sha256(source) for source in sources))
+            return png_header_text(path).get("fingerprint") == wanted and self._has_progress(
+                files.stem, wanted, steps
             )
         except OSError:
             return False
@@ -123,4 +134,5 @@ class ResultWriter:
         """Record the state after a step, stretched and truncated to 8 bits, as the released code does."""
         height, width = output_size(pair.size, self.fit)
         state = stretch(luma[:height, :width]).astype(np.uint8)
-        write_png(self.progress_folder(pair) / f"x_{index:04d}.png", state)
+        text = {"fingerprint": self.fingerprint(pair.ir.sha256, pair.vi.sha256)}
+        write_png(self.progress_folder(pair) / f"x_{index:04d}.png", state, text)

@@ -152,7 +152,8 @@ class Runner:
 
     def _skip(self, pair: Pair) -> bool:
         """Whether the pair's results are there already; if so, note it."""
-        if self.options.overwrite or not self.writer.is_done(pair):
+        steps = self.options.steps if self.options.record_steps else 0
+        if self.options.overwrite or not self.writer.is_done(pair, steps):
             return False
         log.info(f"{pair.stem}: skipped, its result is there (--overwrite makes it anew)")
         self.record.add(PairRecord(pair.stem, "skipped", files=[str(self.writer.recon_path(pair))]))

@@ -39,6 +39,9 @@ class SharedRun:
         self.problems = problems if world.first else []
         self.elsewhere = sum(map(len, self.shares)) - len(self.pairs) if world.first else 0
         self.record = record if world.first else Outbox()
+        if world.first:
+            record.planned = [*(problem.stem for problem in problems), *(files.stem for files in pairs)]
+            record.save()
         self.inbox = Inbox(range(1, world.size)) if world.first and world.size > 1 else None
 
     def complete(self) -> None:

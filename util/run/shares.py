@@ -28,15 +28,17 @@ def share_out(items: Sequence[T], costs: Sequence[float], count: int) -> list[li
 
 
 def share_pairs(
-    pairs: Sequence[PairFiles], count: int, writer: ResultWriter, overwrite: bool
+    pairs: Sequence[PairFiles], count: int, writer: ResultWriter, overwrite: bool, steps: int = 0
 ) -> list[list[PairFiles]]:
     """The pairs in ``count`` shares, by pixels; finished ones, and those that cannot be read, cost nothing.
+
+    ``steps``: how many must have been recorded of a finished one.
 
     Looks at headers and hashes alone; whether a pair is finished or can be used is found out by who takes it.
     """
 
     def cost(files: PairFiles) -> float:
         height, width = upright_size(files.vi) or (0, 0)
-        return 0 if not overwrite and writer.seems_done(files) else height * width
+        return 0 if not overwrite and writer.seems_done(files, steps) else height * width
 
     return share_out(pairs, [cost(files) for files in pairs], count)

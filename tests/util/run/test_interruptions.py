@@ -114,6 +114,11 @@ def test_killed_and_started_again(work: Path, uninterrupted: dict[str, bytes], w
     assert set(left) < set(uninterrupted) and "recon/a.png" in left and "recon/b.png" not in left
     assert all(content == uninterrupted[name] for name, content in left.items())
     assert json.loads((work / "output/run.json").read_text())["counts"]["done"] == 1
+    pairs = json.loads((work / "output/run.json").read_text())["pairs"]
+    assert [(pair["stem"], pair["status"]) for pair in pairs if pair["status"] == "untried"] == [
+        ("b", "untried"),
+        ("c", "untried"),
+    ]
     unfinished = list((work / "output").rglob(".part-*"))
     assert len(unfinished) == (where == "writing")
     for path in unfinished:  # as if some time had passed

@@ -180,7 +180,7 @@ def test_a_killed_rank_costs_its_own_rest_only(work: Path):
     wait_until(lambda: hung(work)[0], ranks)
     rank = hung(work)[1]
     assert rank > 0
-    wait_until(lambda: len(record(work)["pairs"]) >= 3, ranks)
+    wait_until(lambda: record(work)["counts"]["done"] >= 3, ranks)
     ranks[rank].kill()
     outputs = [process.communicate(timeout=60) for process in ranks]
     assert [process.returncode for process in ranks] == [-9 if n == rank else 1 for n in range(3)], outputs
@@ -194,13 +194,31 @@ def test_a_killed_rank_costs_its_own_rest_only(work: Path):
     assert images(work) == images(work, "whole")
 
 
+def test_the_record_names_what_was_not_tried_when_its_keeper_is_killed(work: Path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    line = [sys.executable, str(work / "child.py"), *arguments(work, "output")]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "3"}
+    ranks = [start(line, work, "c", RANK=str(n), LOCAL_RANK=str(n), **common) for n in range(3)]
+    wait_until(lambda: hung(work)[0] and record(work)["counts"]["done"] >= 2, ranks)
+    for rank in (0, hung(work)[1]):
+        ranks[rank].kill()
+    for process in ranks:
+        process.communicate(timeout=60)
+    found = statuses(work)
+    assert sorted(found) == STEMS and found["c"] == "untried"
+    assert all(pair["reason"] for pair in record(work)["pairs"] if pair["status"] == "untried")
+    assert sample.main(arguments(work, "output", "--quiet")) == 0
+
+
 @pytest.mark.parametrize("how", ["a rank is killed", "torchrun is told to end"])
 def test_under_torchrun_what_is_done_stays_and_the_record_tells_it(work: Path, how: str):
     """torchrun ends all processes when one dies, and when it is told to end itself."""
     agent = start(torchrun([str(work / "child.py"), *arguments(work, "output")]), work, "c")
     wait_until(lambda: hung(work)[0], [agent])
     pid, rank = hung(work)
-    wait_until(lambda: len(record(work)["pairs"]) >= 2, [agent])
+    wait_until(lambda: record(work)["counts"]["done"] >= 2, [agent])
     if how == "a rank is killed":
         os.kill(pid, signal.SIGKILL)
     else:

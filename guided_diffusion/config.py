@@ -16,6 +16,18 @@ MAX_STEPS = 100_000
 """Of a process; each costs eight numbers in double precision."""
 
 
+# Of a model, far beyond any that has been trained: what is larger is a slip, and would take all memory to lay out.
+_SIZES = {
+    "image_size": (1, 65536),
+    "num_channels": (1, 8192),
+    "num_res_blocks": (1, 64),
+    "num_heads": (1, 8192),
+    "num_head_channels": (1, 8192),
+    "num_heads_upsample": (1, 8192),
+    "norm_groups": (1, 8192),
+}
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Architecture of the prior (``model_config_*.yaml``); the names are guided-diffusion's, but for two.
@@ -24,7 +36,8 @@ class ModelConfig:
     lengths, at ``image_size``, of the levels that attend. ``num_head_channels`` of -1 means ``num_heads``
     decides; ``num_heads_upsample`` of -1 means the same number of heads on the way up. And of this project:
     ``norm_groups``, of every group normalisation, 32 in the published networks; ``in_channels`` of the images, 3
-    (RGB) in the published networks, or 1 for grey. Raises ValueError, naming the key, for another number.
+    (RGB) in the published networks, or 1 for grey. Raises ValueError, naming the key, for numbers
+    that describe no network.
     """
 
     image_size: int
@@ -51,6 +64,13 @@ class ModelConfig:
         check_fields(self)
         if self.in_channels not in (1, 3):
             raise ValueError(f"in_channels is {self.in_channels}, but must be 3 (RGB) or 1 (grey)")
+        for key, (least, most) in _SIZES.items():
+            value = getattr(self, key)
+            follows = key in ("num_head_channels", "num_heads_upsample")
+            if not (least <= value <= most or (follows and value == -1)):
+                raise ValueError(f"{key} is {value}, but must be from {least} to {most}{', or -1' * follows}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout is {self.dropout}, but must be from 0 to less than 1")
 
 
 @dataclass(frozen=True)

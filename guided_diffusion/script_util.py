@@ -11,6 +11,7 @@ from guided_diffusion.typed import ConfigError
 from guided_diffusion.unet import UNetModel, UNetParams
 
 NUM_CLASSES = 1000
+MOST_LEVELS, MOST_WIDENING = 16, 64  # far beyond any network that has been trained
 
 DEFAULT_CHANNEL_MULT: dict[int, tuple[float, ...]] = {
     512: (0.5, 1, 1, 2, 2, 4, 4),
@@ -96,9 +97,14 @@ def _channel_mult(text: str, image_size: int) -> tuple[float, ...]:
             raise ConfigError(f"channel_mult must be given: there is a default only for image_size {sizes}")
         return DEFAULT_CHANNEL_MULT[image_size]
     try:
-        return tuple(float(part) for part in text.split(","))
+        factors = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f'channel_mult is {text!r}, but must be numbers like "1,2,2,4"') from None
+    if len(factors) > MOST_LEVELS or not all(0 < factor <= MOST_WIDENING for factor in factors):
+        raise ConfigError(
+            f"channel_mult is {text!r}, but must be at most {MOST_LEVELS} numbers above 0 and up to {MOST_WIDENING}"
+        )
+    return factors
 
 
 def _attention_ds(text: int | str, image_size: int) -> tuple[int, ...]:

@@ -9,11 +9,16 @@ import contextlib
 import dataclasses
 import math
 import numbers
+import reprlib
 import types
 import typing
 from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
+
+_SHORT = reprlib.Repr()  # of values in messages, which may hold anything
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlevel = 2
 
 
 class ConfigError(ValueError):
@@ -32,10 +37,13 @@ def check_fields(config: Any, prefix: str = "") -> None:
         options = _options(hints[item.name])
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if whole and float in options and int not in options:
-            value = float(value)
+            with contextlib.suppress(OverflowError):  # then it does not fit
+                value = float(value)
             object.__setattr__(config, item.name, value)
         if not _fits(value, hints[item.name]):
-            raise ValueError(f"{prefix}{item.name} is {value!r}, but must be {_describe(hints[item.name])}")
+            raise ValueError(
+                f"{prefix}{item.name} is {_SHORT.repr(value)}, but must be {_describe(hints[item.name])}"
+            )
 
 
 def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T:
@@ -46,7 +54,7 @@ def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T
     """
     if not isinstance(data, dict):
         raise ConfigError(
-            f"{source}: expected a mapping of keys at {prefix or 'the top level'}, got {data!r}"
+            f"{source}: expected a mapping of keys at {prefix or 'the top level'}, got {_SHORT.repr(data)}"
         )
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
     hints = typing.get_type_hints(cls)
@@ -76,7 +84,7 @@ def _check(value: object, hint: Any, source: str, key: str) -> object:
     value = _reinterpret(value, hint)
     if _fits(value, hint):
         return value
-    raise ConfigError(f"{source}: {key} is {value!r}, but must be {_describe(hint)}")
+    raise ConfigError(f"{source}: {key} is {_SHORT.repr(value)}, but must be {_describe(hint)}")
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
@@ -94,7 +102,8 @@ def _reinterpret(value: object, hint: Any) -> object:
         return "off"
     if float in options and int not in options:
         if isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+            with contextlib.suppress(OverflowError):  # then it does not fit
+                return float(value)
         if isinstance(value, str) and str not in options:
             with contextlib.suppress(ValueError):
                 return float(value)

@@ -208,6 +208,8 @@ class UNetModel(nn.Module):
             self.label_emb = nn.Embedding(params.num_classes, emb)
 
         widths = [int(mult * params.model_channels) for mult in params.channel_mult]
+        if min(widths) < 1:
+            raise ValueError(f"a level of {min(widths)} channels")
         self.input_blocks, skips = _input_blocks(params, widths)
         self.middle_block = TimestepEmbedSequential(
             ResBlock(widths[-1], widths[-1], params),

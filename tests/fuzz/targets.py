@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 import zipfile
 from collections.abc import Callable
@@ -17,6 +16,9 @@ import torch
 from PIL import Image
 
 from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.script_util import empty_model
+from guided_diffusion.typed import ConfigError
 from tests.fuzz.mutations import mutate
 from tests.hostile_checkpoints import archive, records, saved
 from util.checkpoint import CheckpointError, read_state_dict
@@ -112,8 +114,21 @@ _YAML_WORDS = (
 
 
 def _read_yaml(path: Path) -> None:
-    kind: type = {"m": ModelConfig, "d": DiffusionConfig}.get(path.name[0], FusionConfig)
-    json.dumps(read_config(kind, path).__dict__, default=str)
+    """As far as a run goes before it opens the prior: a network without weights, a process with its steps."""
+    if path.name.startswith("model"):
+        config = read_config(ModelConfig, path)
+        try:
+            empty_model(config)
+        except ConfigError as error:  # which knows no file
+            raise ValueError(f"{path}: {error}") from error
+    elif path.name.startswith("diffusion"):
+        config = read_config(DiffusionConfig, path)
+        try:
+            GaussianDiffusion.from_config(config)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    else:
+        read_config(FusionConfig, path)
 
 
 def _damage_yaml(content: bytes, rng: random.Random) -> bytes:

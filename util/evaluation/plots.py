@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from util.evaluation.folders import Result
-from util.evaluation.tables import LOWER_IS_BETTER, Block, Table, printed
+from util.evaluation.metrics import ALL_METRICS, LOWER_IS_BETTER
+from util.evaluation.tables import Block, Table, printed
 from util.evaluation.views import (
     Box,
     by_dataset,
@@ -39,7 +40,7 @@ def radar(block: Block, metrics: Sequence[str]) -> Figure | None:
     Rows that lack a metric are left out; so are metrics of which less is better. None when fewer than three
     metrics or no row remain.
     """
-    axes = [name for name in metrics if name not in LOWER_IS_BETTER]
+    axes = [name for name in metrics if name in ALL_METRICS and name not in LOWER_IS_BETTER]
     rows = [row for row in block.rows if all(printed(row.values.get(name)) != "-" for name in axes)]
     best = {name: max((row.values[name] for row in rows), default=0.0) for name in axes}
     axes = [name for name in axes if best[name] > 0]
@@ -61,15 +62,20 @@ def radar(block: Block, metrics: Sequence[str]) -> Figure | None:
         # colours that come round again are dashed
         style = ":" if row.kind == "others" else "-" if index < len(_COLOURS) else "--"
         colour = _COLOURS[index % len(_COLOURS)]
-        label = f"{row.label}, as published" if row.kind == "paper" else row.label
+        label = _plain(f"{row.label}, as published" if row.kind == "paper" else row.label)
         plot.plot(*corners, style, color=colour, linewidth=1.8, label=label)
         if row.kind == "here" and len(rows) < len(_COLOURS):
             plot.fill(*corners, color=colour, alpha=0.12)
     plot.set(xlim=(-1.4, 1.4), ylim=(-1.3, 1.3), aspect="equal")
     plot.axis("off")
-    plot.set_title(block.dataset, color=_INK)
+    plot.set_title(_plain(block.dataset), color=_INK)
     figure.legend(loc="outside lower center", ncols=1, frameon=False, labelcolor=_INK, fontsize=9)
     return figure
+
+
+def _plain(text: str) -> str:
+    """Text that Matplotlib sets as it is: no mathematics, and no half characters of names that are no Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
 
 
 def radar_svg(block: Block, metrics: Sequence[str]) -> str | None:
@@ -140,7 +146,7 @@ def panel(results: Sequence[Result], stem: str, box: Box | None = None) -> Figur
         whole, crop = grid[2 * band, column], grid[2 * band + 1, column]
         whole.imshow(image, interpolation="lanczos")
         whole.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=_BOX_COLOUR, linewidth=1.5))
-        whole.set_title(label, fontsize=9)
+        whole.set_title(_plain(label), fontsize=9)
         whole.axis("off")
         crop.imshow(image[y : y + h, x : x + w], interpolation="nearest")
         for spine in crop.spines.values():

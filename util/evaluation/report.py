@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import base64
-import html
+import hashlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from util.evaluation.comparison import best_is
 from util.evaluation.folders import Result, Scores
+from util.evaluation.markup import Html, element, joined
+from util.evaluation.metrics import LOWER_IS_BETTER
 from util.evaluation.plots import radar_svg
-from util.evaluation.tables import KINDS, LOWER_IS_BETTER, Block, Table, cells, printed
-from util.evaluation.views import by_dataset, choose_stems, fused_file, shown, side_names
+from util.evaluation.tables import KINDS, Block, Table, cells, heading, printed
+from util.evaluation.views import by_dataset, choose_stems, fused_file, shown, source_labels
 from util.files import write_atomically
 from util.images.image_io import encode_preview, read_image
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
-_NAME = ' class="name"'
 
 
 def write_report(
@@ -36,19 +38,22 @@ def write_report(
     down to ``max_side`` pixels. Raises ValueError for unknown stems, OSError when the file cannot be written.
     """
     chosen = choose_stems(results, stems, pairs)
-    sections = [_table_section(table) for table in tables] or [_summary_section(results)]
-    links = [(f"table-{table.number}", f"Table {table.number}") for table in tables] or [
-        ("summary", "Summary")
-    ]
+    sections = [_table_section(table, index) for index, table in enumerate(tables)]
+    links = [(f"table-{index}", _title(table)) for index, table in enumerate(tables)]
+    if not tables:
+        sections, links = [_summary_section(results)], [("summary", "Summary")]
     for name, of_set in by_dataset(results).items():
         sections.append(_dataset_section(name, of_set, chosen[name], max_side))
         links.append((_slug(name), name))
     parts = {
-        "NAV": "\n".join(f'<a href="#{target}">{_text(label)}</a>' for target, label in links),
-        "META": _meta(results),
-        "BODY": "\n".join(sections),
+        "NAV": joined((element("a", label, href=f"#{target}") for target, label in links), "\n"),
+        "META": joined([_meta(results)]),
+        "BODY": joined(sections, "\n"),
     }
     page = TEMPLATE.read_text(encoding="utf-8")
+    script = page[page.index("<script>") + len("<script>") : page.index("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    parts["SCRIPT"] = Html(f"'sha256-{digest}'")
     page = re.sub("{{([A-Z]+)}}", lambda match: parts[match.group(1)], page)
     write_atomically(path, page.encode())
 
@@ -62,118 +67,209 @@ def _meta(results: Sequence[Result]) -> str:
     )
 
 
-def _text(text: str) -> str:
-    return html.escape(text)
+def _encoded(name: str) -> str:
+    return re.sub("[^A-Za-z0-9]", lambda match: f"-{ord(match.group()):x}-", name)
 
 
 def _slug(name: str) -> str:
-    return "set-" + re.sub("[^A-Za-z0-9]+", "-", name)
-
-
-def _cells(tag: str, values: Iterable[str]) -> str:
-    return "".join(f"<{tag}>{value}</{tag}>" for value in values)
-
-
-def _table_section(table: Table) -> str:
-    notes = "".join(f"<li>{_text(note)}</li>" for note in table.notes)
-    blocks = "\n".join(_block(block, table.metrics) for block in table.blocks)
-    return (
-        f'<section id="table-{table.number}">\n<h2>{_text(table.caption)}</h2>\n{blocks}\n'
-        "<p><b>Bold</b>: best, <u>underlined</u>: second best of the published rows and those made here (rows "
-        f"of others are not ranked); ?: number of images not known.</p>\n<ul class='notes'>{notes}</ul>\n</section>"
-    )
-
-
-def _block(block: Block, metrics: list[str]) -> str:
-    """The rows of one data set and, beside them, their radar plot."""
-    lines, before = [], None
-    marked = cells(block, metrics, lambda value, rank: f"<b>{value}</b>" if rank == 1 else f"<u>{value}</u>")
-    for row, (label, *values) in zip(block.rows, marked, strict=True):
-        if row.kind != before:
-            lines.append(f'<tr class="kind"><th colspan="{2 + len(metrics)}">{KINDS[row.kind]}</th></tr>')
-            before = row.kind
-        lines.append(f'<tr class="{row.kind}"><th scope="row">{_text(label)}</th>{_cells("td", values)}</tr>')
-    head = f"<tr>{_cells('th', [_text(block.dataset), 'images', *metrics])}</tr>"
-    table = f"<div class='scroll'><table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table></div>"
-    plot = radar_svg(block, metrics)
-    figure = f'<figure class="radar" aria-label="radar plot of the table">{plot}</figure>' if plot else ""
-    return f'<div class="block">{table}{figure}</div>'
-
-
-def _summary_section(results: Sequence[Result]) -> str:
-    """Mean and standard deviation, where there is no table of the paper."""
-    metrics = results[0].evaluation.metrics
-    rows = ""
-    for result in results:
-        statistics = [result.evaluation.statistic(name) for name in metrics]
-        values = [f"{printed(mean)} <small>± {printed(std)}</small>" for mean, std in statistics]
-        label = f"{result.dataset}, {result.label}"
-        count = str(len(result.evaluation.images))
-        rows += f'<tr><th scope="row">{_text(label)}</th>{_cells("td", [count, *values])}</tr>'
-    head = f"<tr>{_cells('th', ['', 'images', *metrics])}</tr>"
-    return (
-        '<section id="summary">\n<h2>Mean and standard deviation</h2>\n<div class="scroll"><table>'
-        f"<thead>{head}</thead><tbody>{rows}</tbody></table></div>\n</section>"
-    )
-
-
-def _dataset_section(name: str, results: Sequence[Result], stems: Sequence[str], max_side: int) -> str:
-    choices = ""
-    if len(results) > 1:
-        radios = "".join(
-            f'<label><input type="radio" name="{_slug(name)}-method" value="{index}"{" checked" * (index == 0)}>'
-            f"{_text(result.label)}</label>"
-            for index, result in enumerate(results)
-        )
-        choices = f'<fieldset class="methods"><legend>fused by</legend>{radios}</fieldset>'
-    cards = "\n".join(_card(name, results, stem, max_side) for stem in stems)
-    count = len(results[0].evaluation.images)
-    note = f"<p>{len(stems)} of {count} pairs are shown.</p>" if len(stems) < count else ""
-    return (
-        f'<section id="{_slug(name)}" class="dataset">\n<h2>{_text(name)}</h2>\n'
-        f"{_image_table(name, results, set(stems))}\n{choices}{note}\n"
-        f'<div class="cards">{cards}</div>\n</section>'
-    )
-
-
-def _image_table(name: str, results: Sequence[Result], shown_stems: set[str]) -> str:
-    """Every image's metrics; the headings sort."""
-    metrics = results[0].evaluation.metrics
-    several = len(results) > 1
-    heads = ["image", *(["fused by"] if several else []), *metrics]
-    head = "".join(
-        f'<th aria-sort="none"{_NAME if text == "fused by" else ""}><button type="button" '
-        f'title="sort{"; lower is better" * (text in LOWER_IS_BETTER)}">{_text(text)}</button></th>'
-        for text in heads
-    )
-    rows = "".join(
-        _image_row(name, stem, result.label if several else None, scores, stem in shown_stems)
-        for result in results
-        for stem, scores in result.evaluation.images.items()
-    )
-    return (
-        f'<div class="scroll tall"><table class="sortable"><caption>every image of {_text(name)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _image_row(name: str, stem: str, label: str | None, scores: Scores, linked: bool) -> str:
-    image = f'<a href="#{_card_id(name, stem)}">{_text(stem)}</a>' if linked else _text(stem)
-    first = f'<th scope="row" data-value="{_text(stem)}">{image}</th>'
-    method = "" if label is None else f'<td{_NAME} data-value="{_text(label)}">{_text(label)}</td>'
-    values = "".join(
-        f'<td data-value="{value if math.isfinite(value) else ""}">{printed(value)}</td>'
-        for value in scores.values()
-    )
-    return f"<tr>{first}{method}{values}</tr>"
+    return f"set-{_encoded(name)}"
 
 
 def _card_id(name: str, stem: str) -> str:
-    return f"{_slug(name)}-{re.sub('[^A-Za-z0-9]', lambda match: f'-{ord(match.group()):x}-', stem)}"
+    return f"{_slug(name)}--{_encoded(stem)}"
 
 
-def _card(name: str, results: Sequence[Result], stem: str, max_side: int) -> str:
-    """One pair: three images upon each other, of which two sliders show a strip each."""
+def _title(table: Table) -> str:
+    return f"Table {table.number}" if isinstance(table.number, int) else table.title
+
+
+def _table_section(table: Table, index: int) -> Html:
+    ranked = (
+        "" if table.one_kind else " of the published rows and those made here (rows of others are not ranked)"
+    )
+    return element(
+        "section",
+        element("h2", table.caption),
+        *(_block(block, table) for block in table.blocks),
+        element("p", element("b", "Bold"), ": best, ", element("u", "underlined"), f": second best{ranked}."),
+        element("ul", *(element("li", note) for note in table.notes), class_="notes"),
+        id=f"table-{index}",
+    )
+
+
+def _block(block: Block, table: Table) -> Html:
+    """The rows of one data set and, beside them, their radar plot."""
+    lines, before = [], "here" if table.one_kind else None
+    marked = cells(block, table.metrics, lambda value, rank: element("b" if rank == 1 else "u", value))
+    for row, (label, *values) in zip(block.rows, marked, strict=True):
+        if row.kind != before:
+            kind = element("th", KINDS[row.kind], colspan=2 + len(table.metrics))
+            lines.append(element("tr", kind, class_="kind"))
+            before = row.kind
+        columns = [element("td", value) for value in values]
+        lines.append(element("tr", element("th", label, scope="row"), *columns, class_=row.kind))
+    heads = [block.dataset, "images", *table.headings]
+    head = element("tr", *(element("th", name, scope="col") for name in heads))
+    rows = element("table", element("thead", head), element("tbody", *lines))
+    plot = radar_svg(block, table.metrics)
+    figure = Html("")
+    if plot:
+        label = f"radar plot of {block.dataset}: {', '.join(row.label for row in block.rows)}"
+        figure = element("figure", Html(plot), class_="radar", role="img", aria_label=label)
+    return element("div", element("div", rows, class_="scroll"), figure, class_="block")
+
+
+def _summary_section(results: Sequence[Result]) -> Html:
+    """Mean and standard deviation, where there is no table of the paper."""
+    metrics = results[0].evaluation.metrics
+    rows = []
+    for result in results:
+        values = []
+        for name in metrics:
+            mean, std = result.evaluation.statistic(name)
+            values.append(element("td", printed(mean), " ", element("small", f"± {printed(std)}")))
+        count = element("td", len(result.evaluation.images))
+        label = element("th", f"{result.dataset}, {result.label}", scope="row")
+        rows.append(element("tr", label, count, *values))
+    heads = ["", "images", *(heading(name) for name in metrics)]
+    head = element("tr", *(element("th", name, scope="col") for name in heads))
+    table = element("table", element("thead", head), element("tbody", *rows))
+    title = element("h2", "Mean and standard deviation")
+    return element("section", title, element("div", table, class_="scroll"), id="summary")
+
+
+def _dataset_section(name: str, results: Sequence[Result], stems: Sequence[str], max_side: int) -> Html:
+    choices = Html("")
+    if len(results) > 1:
+        radios = [
+            element(
+                "label",
+                element("input", type="radio", name=f"{_slug(name)}-method", value=index, checked=index == 0),
+                result.label,
+            )
+            for index, result in enumerate(results)
+        ]
+        choices = element("fieldset", element("legend", "fused by"), *radios, class_="methods")
+    count = max(len(result.evaluation.images) for result in results)
+    note = element("p", f"{len(stems)} of {count} pairs are shown.") if len(stems) < count else Html("")
+    origins = [element("li", f"{result.label}: {result.origin}") for result in results if result.origin]
+    return element(
+        "section",
+        element("h2", name),
+        element("ul", *origins, class_="notes") if origins else Html(""),
+        _extremes(name, results, set(stems)),
+        _filters(results[0].evaluation.metrics),
+        _image_table(name, results, set(stems)),
+        choices,
+        note,
+        element("div", *(_card(name, results, stem, max_side) for stem in stems), class_="cards"),
+        id=_slug(name),
+        class_="dataset",
+    )
+
+
+def _extremes(name: str, results: Sequence[Result], linked: set[str]) -> Html:
+    """The best and the worst image of every method in every metric, with links to those that are shown."""
+
+    def place(stem: str, value: float) -> Html:
+        label = element("a", stem, href=f"#{_card_id(name, stem)}") if stem in linked else stem
+        return element("td", label, f" {printed(value)}", class_="name")
+
+    rows = []
+    for result in results:
+        for metric in result.evaluation.metrics:
+            values = {
+                stem: scores[metric]
+                for stem, scores in result.evaluation.images.items()
+                if math.isfinite(scores[metric])
+            }
+            if values:
+                order = sorted(values, key=lambda stem: values[stem], reverse=metric not in LOWER_IS_BETTER)
+                ends = [place(stem, values[stem]) for stem in (order[0], order[-1])]
+                rows.append(
+                    element(
+                        "tr",
+                        element("th", result.label, scope="row"),
+                        element("td", heading(metric), class_="name"),
+                        *ends,
+                    )
+                )
+    head = element(
+        "tr", *(element("th", text, class_="name") for text in ("fused by", "metric", "best", "worst"))
+    )
+    table = element("table", element("thead", head), element("tbody", *rows))
+    return element(
+        "details", element("summary", "best and worst images"), element("div", table, class_="scroll tall")
+    )
+
+
+def _filters(metrics: Sequence[str]) -> Html:
+    """Show only images whose value of a metric lies between two numbers."""
+    options = [
+        element("option", "no metric", value=""),
+        *(element("option", name, value=name) for name in metrics),
+    ]
+    return element(
+        "div",
+        element("label", "only images with ", element("select", *options, class_="by")),
+        element("label", " from ", element("input", type="number", step="any", class_="from")),
+        element("label", " to ", element("input", type="number", step="any", class_="to")),
+        element("label", " and a name with ", element("input", type="search", class_="named")),
+        element("output", "", class_="left"),
+        class_="filters",
+    )
+
+
+def _image_table(name: str, results: Sequence[Result], shown_stems: set[str]) -> Html:
+    """Every image's metrics; the headings sort, and the cards follow."""
+    metrics = results[0].evaluation.metrics
+    several = len(results) > 1
+    heads = ["image", *(["fused by"] if several else []), *metrics]
+    arrows = best_is(heads)
+    head = [
+        element(
+            "th",
+            element(
+                "button",
+                f"{text} {arrows[text]}".strip(),
+                type="button",
+                title=f"sort{'; lower is better' if text in LOWER_IS_BETTER else ''}",
+            ),
+            aria_sort="none",
+            class_="name" if text == "fused by" else None,
+            data_metric=text,
+        )
+        for text in heads
+    ]
+    rows = [
+        _image_row(name, stem, result.label if several else None, scores, stem in shown_stems)
+        for result in results
+        for stem, scores in result.evaluation.images.items()
+    ]
+    table = element(
+        "table",
+        element("caption", f"every image of {name}"),
+        element("thead", element("tr", *head)),
+        element("tbody", *rows),
+        class_="sortable",
+    )
+    return element("div", table, class_="scroll tall")
+
+
+def _image_row(name: str, stem: str, label: str | None, scores: Scores, linked: bool) -> Html:
+    image = element("a", stem, href=f"#{_card_id(name, stem)}") if linked else stem
+    columns = [element("th", image, scope="row", data_value=stem)]
+    if label is not None:
+        columns.append(element("td", label, class_="name", data_value=label))
+    columns += [
+        element("td", printed(value), data_value=value if math.isfinite(value) else "")
+        for value in scores.values()
+    ]
+    return element("tr", *columns, data_card=_card_id(name, stem))
+
+
+def _card(name: str, results: Sequence[Result], stem: str, max_side: int) -> Html:
+    """One pair: its images upon each other, of which two sliders show a strip each."""
     triples = {
         index: triple
         for index, result in enumerate(results)
@@ -185,46 +281,57 @@ def _card(name: str, results: Sequence[Result], stem: str, max_side: int) -> str
     sources = [shown(read_image(path)) for path in (triples[first].ir, triples[first].vi)]
     height, width = (min(image.shape[axis] for image in (*fused.values(), *sources)) for axis in (0, 1))
 
-    def picture(side: str, image: np.ndarray, label: str, more: str = "") -> str:
+    def picture(side: str, image: np.ndarray, label: str, method: int | None = None) -> Html:
         content, (w, h) = encode_preview(image[:height, :width], max_side)
-        data = base64.b64encode(content).decode()
-        return (
-            f'<img class="{side}"{more} alt="{_text(f"{stem}, {label}")}" width="{w}" height="{h}" '
-            f'src="data:image/webp;base64,{data}">'
+        return element(
+            "img",
+            class_=side,
+            data_method=method,
+            hidden=method is not None and method != first,
+            alt=f"{stem}, {'fused, ' if method is not None else ''}{label}",
+            data_label=label,
+            width=w,
+            height=h,
+            src=f"data:image/webp;base64,{base64.b64encode(content).decode()}",
         )
 
-    images, lines = "", ""
-    for index, image in fused.items():
-        more = f' data-method="{index}"{" hidden" * (index != first)}'
-        images += picture("fused", image, f"fused, {results[index].label}", more)
+    images = [picture("fused", image, results[index].label, index) for index, image in fused.items()]
+    lines = []
+    for index in fused:
         scores = results[index].evaluation.images[stem].items()
-        values = "".join(f"<span>{metric} <b>{printed(value)}</b></span>" for metric, value in scores)
-        lines += f'<p class="scores"{more}>{values}</p>'
-    names = side_names(name)
-    for side, image, label in zip(("ir", "vi"), sources, names, strict=True):
-        images += picture(side, image, label)
-    return (
-        f'<figure class="card" id="{_card_id(name, stem)}"><figcaption>{_text(stem)}</figcaption>'
-        f'<div class="stage">{images}{_LINES}{_tags(*names)}</div>{_controls(stem, *names)}{lines}</figure>'
+        values = [
+            element("span", f"{heading(metric)} ", element("b", printed(value))) for metric, value in scores
+        ]
+        lines.append(element("p", *values, class_="scores", data_method=index, hidden=index != first))
+    labels = source_labels(results[0])
+    for side, image, label in zip(("ir", "vi"), sources, labels, strict=True):
+        images.append(picture(side, image, label))
+    stage = element(
+        "div", *images, *(element("i", class_=f"line {end}") for end in "ab"), *_tags(*labels), class_="stage"
+    )
+    title = element(
+        "figcaption",
+        stem,
+        element("button", "full window", type="button", class_="open", aria_label=f"{stem} in full window"),
+    )
+    return element(
+        "figure", title, stage, *_controls(stem, *labels), *lines, class_="card", id=_card_id(name, stem)
     )
 
 
-_LINES = '<i class="line a"></i><i class="line b"></i>'
+def _tags(first: str, second: str) -> list[Html]:
+    texts = {"ir": first, "fused": "fused", "vi": second}
+    return [element("span", text, class_=f"tag {side}") for side, text in texts.items()]
 
 
-def _tags(ir: str, vi: str) -> str:
-    texts = {"ir": ir, "fused": "fused", "vi": vi}
-    return "".join(f'<span class="tag {side}">{text}</span>' for side, text in texts.items())
-
-
-def _controls(stem: str, ir: str, vi: str) -> str:
+def _controls(stem: str, first: str, second: str) -> list[Html]:
     """Sliders for the two dividers, in percent of the width, and buttons for the positions most wanted."""
-    sliders = "".join(
-        f'<input type="range" class="{side}" min="0" max="100" value="{value}" aria-label="{_text(label)}">'
-        for side, value, label in (("a", 33, f"{stem}: {ir} up to"), ("b", 67, f"{stem}: {vi} from"))
-    )
-    presets = "".join(
-        f'<button type="button" data-a="{a}" data-b="{b}">{text}</button>'
-        for text, a, b in ((ir, 100, 100), ("fused", 0, 100), (vi, 0, 0), ("all", 33, 67))
-    )
-    return f'<div class="sliders">{sliders}</div><div class="presets">{presets}</div>'
+    sliders = [
+        element("input", type="range", class_=side, min=0, max=100, value=value, aria_label=label)
+        for side, value, label in (("a", 33, f"{stem}: {first} up to"), ("b", 67, f"{stem}: {second} from"))
+    ]
+    presets = [
+        element("button", text, type="button", data_a=a, data_b=b)
+        for text, a, b in ((first, 100, 100), ("fused", 0, 100), (second, 0, 0), ("all", 33, 67))
+    ]
+    return [element("div", *sliders, class_="sliders"), element("div", *presets, class_="presets")]

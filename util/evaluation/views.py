@@ -90,3 +90,8 @@ def side_names(dataset: str) -> tuple[str, str]:
     if dataset.startswith("MRI-"):
         return dataset.removeprefix("MRI-"), "MRI"
     return "infrared", "visible"
+
+
+def source_labels(result: Result) -> tuple[str, str]:
+    """What the two sources of a result are called."""
+    return result.sources or side_names(result.dataset)

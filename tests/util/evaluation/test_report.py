@@ -165,7 +165,7 @@ def state(browser: Any) -> dict[str, Any]:
 
 def test_headings_sort(opened: Any):
     buttons = opened.find_elements("css selector", ".sortable thead button")
-    assert [button.text for button in buttons] == ["image", "fused by", *METRICS]
+    assert [button.text for button in buttons] == ["image", "fused by", "EN ↑", "MSE ↓", "VIF ↑", "SD ↑"]
     before = column(opened, 2)
     buttons[2].click()
     assert column(opened, 2) == sorted(before, key=float, reverse=True)
@@ -234,6 +234,150 @@ def test_the_method_is_chosen_for_all_pairs(opened: Any):
     assert visible("img") == visible(".scores") == ["0", "0"]
     opened.find_elements("css selector", ".methods input")[1].click()
     assert visible("img") == visible(".scores") == ["1", "1"]
+
+
+def cards(browser: Any) -> list[str]:
+    """The names of the cards to be seen, in their order."""
+    found = browser.find_elements("css selector", ".card")
+    return [
+        card.find_element("css selector", "img").get_attribute("alt")[:3]
+        for card in found
+        if card.is_displayed()
+    ]
+
+
+def test_cards_follow_the_sorting_and_the_filters(opened: Any):
+    assert cards(opened) == ["a<b", "b&c"]
+    opened.find_elements("css selector", ".sortable thead button")[0].click()
+    opened.find_elements("css selector", ".sortable thead button")[0].click()
+    assert column(opened, 0)[0] == "d" and cards(opened) == ["b&c", "a<b"]
+    opened.find_element("css selector", ".filters .named").send_keys("A<")
+    assert cards(opened) == ["a<b"]
+    assert opened.find_element("css selector", ".filters .left").text == "2 of 6 rows"
+
+
+def test_filters_by_a_metric(opened: Any):
+    rows = opened.find_elements("css selector", ".sortable tbody tr")
+    values = sorted(
+        float(row.find_elements("css selector", "td")[1].get_attribute("data-value")) for row in rows
+    )
+    opened.find_element("css selector", ".filters .by option[value=EN]").click()
+    opened.find_element("css selector", ".filters .from").send_keys(str((values[3] + values[4]) / 2))
+    assert sum(row.is_displayed() for row in rows) == 2
+
+
+def viewer(browser: Any) -> dict[str, Any]:
+    """What the full window shows: the mode, the names at its foot, and where the images are."""
+    return browser.execute_script(
+        """const v = document.getElementById("viewer"), images = [...v.querySelectorAll(".panes img")];
+        return {open: v.open, mode: v.querySelector("[aria-pressed=true]").textContent,
+          names: [...v.querySelectorAll(".now:not([hidden])")].map(n => n.textContent),
+          transforms: images.map(i => i.style.transform), panes: v.querySelectorAll(".pane").length,
+          scale: new DOMMatrix(getComputedStyle(images[0]).transform).a,
+          right: images[1].style.visibility, blend: getComputedStyle(images[1]).mixBlendMode}"""
+    )
+
+
+def test_the_full_window_compares_any_two(opened: Any):
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    opened.find_element("css selector", ".card .open").click()
+    now = viewer(opened)
+    assert now["open"] and now["mode"] == "slider" and now["names"] == ["first (no prior)", "second"]
+    box = opened.find_element("css selector", "#viewer")
+    whole = now["scale"]
+    box.send_keys("+")
+    now = viewer(opened)
+    assert (
+        now["scale"] == pytest.approx(1.25 * whole, rel=1e-4) and len(set(now["transforms"])) == 1
+    )  # both together
+    box.send_keys("b")
+    seen = set()
+    WebDriverWait(opened, 10).until(lambda _: seen.add(tuple(viewer(opened)["names"])) or len(seen) == 2)
+    assert seen == {("first (no prior)",), ("second",)}
+    box.send_keys("d")
+    assert viewer(opened)["blend"] == "difference"
+    box.send_keys("p")
+    now = viewer(opened)
+    assert now["panes"] == 2 and len(set(now["transforms"])) == 1
+    box.send_keys("1")
+    assert viewer(opened)["names"][0] == "CT"
+    opened.find_element("css selector", "#viewer .right-choice option:last-child").click()
+    assert viewer(opened)["names"][1] == "MRI"
+    box.send_keys(Keys.ARROW_RIGHT)
+    assert opened.find_element("css selector", "#viewer .stem").text == "b&c"
+    box.send_keys("0")
+    assert viewer(opened)["scale"] == pytest.approx(whole, rel=0.01)
+    opened.find_element("css selector", "#viewer .close").click()
+    assert not viewer(opened)["open"]
+
+
+def test_no_column_is_cut_at_1280_pixels(opened: Any):
+    opened.set_window_size(1280, 900)
+    tables = opened.execute_script(
+        "return [...document.querySelectorAll('.scroll')].map(box => box.scrollWidth - box.clientWidth)"
+    )
+    opened.set_window_size(1200, 900)
+    assert max(tables) <= 0
+
+
+HOSTILE = """x"><img src=x onerror="document.title='ran'"><script>document.title='ran'</script>'"""
+HOSTILE += "&amp;{{BODY}} $\\frac$"
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same words wherever a name, a note or a configuration can stand."""
+    folder = tmp_path_factory.mktemp("hostile")
+    stem = HOSTILE.replace("/", "\u2215") + "\udcff"
+    for side, seed in (("ir", 1), ("vi", 2), ("one", 3), ("two", 4)):
+        (folder / side).mkdir()
+        Image.fromarray(picture(seed, (64, 96))).save(folder / side / f"{stem}.png")
+    results = []
+    for side in ("one", "two"):
+        triples, problems = find_triples(folder / side, folder / "ir", folder / "vi")
+        evaluation = evaluate_all(triples, problems, METRICS, "ddfm", 1)
+        label = HOSTILE + side
+        results.append(
+            Result(f"MRI-{HOSTILE}", label, evaluation, triples, HOSTILE, sources=(HOSTILE, HOSTILE))
+        )
+    row = Row(HOSTILE, "here", evaluation.images[stem], HOSTILE, mark=HOSTILE)
+    table = Table(None, HOSTILE, METRICS, [Block(HOSTILE, [row])], HOSTILE, [HOSTILE])
+    write_report(folder / "report.html", [table], results, pairs=2, max_side=50)
+    return folder / "report.html"
+
+
+def test_no_name_becomes_markup(hostile_page: Path):
+    parser = Parser()
+    parser.feed(hostile_page.read_text(encoding="utf-8"))
+    assert not parser.open
+    assert len(parser.named("script")) == 1 and not any(
+        "onerror" in attributes for _, attributes in parser.tags
+    )
+    assert all(str(image["src"]).startswith("data:image/webp") for image in parser.named("img"))
+
+
+def test_no_name_runs_in_a_browser(browser: Any, hostile_page: Path):
+    browser.get(hostile_page.as_uri())
+    assert browser.title == "Image fusion: evaluation"
+    for button in browser.find_elements("css selector", ".sortable thead button, .card .open"):
+        button.click()
+    assert browser.find_element("css selector", "#viewer .stem").text.startswith('x"><img src=x')
+    for option in browser.find_elements("css selector", "#viewer option"):
+        assert option.get_attribute("textContent").startswith('x"><img src=x')
+    assert browser.title == "Image fusion: evaluation" and browser.get_log("browser") == []
+
+
+def test_the_policy_stops_what_would_slip_through(browser: Any, hostile_page: Path, tmp_path: Path):
+    """Were something put in unescaped, the policy would still not run it."""
+    slipped = "<img src=x onerror=\"document.title='ran'\"><script>document.title='ran'</script>"
+    (tmp_path / "r.html").write_text(
+        hostile_page.read_text(encoding="utf-8").replace("<main>", f"<main>{slipped}")
+    )
+    browser.get((tmp_path / "r.html").as_uri())
+    assert browser.title == "Image fusion: evaluation"
+    assert "Content Security Policy" in str(browser.get_log("browser"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -122,10 +122,14 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
 def write_pictures(args: argparse.Namespace, tables: list[Table], results: list[Result]) -> None:
     """Panels, radar plots and the report, as far as they are asked for. Raises ValueError or OSError."""
     if args.pictures:
-        from util.evaluation.plots import write_panels, write_radars  # here, for matplotlib takes its time
+        from util.evaluation.plots import (  # here, for matplotlib is slow
+            write_boxes,
+            write_panels,
+            write_radars,
+        )
 
         paths = write_panels(args.pictures, results, args.panels, args.stems, args.box)
-        for path in paths + write_radars(args.pictures, tables):
+        for path in paths + write_radars(args.pictures, tables) + write_boxes(args.pictures, results):
             log.info(f"wrote {path}")
     if args.report:
         from util.evaluation.report import write_report

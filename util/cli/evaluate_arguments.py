@@ -219,7 +219,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         "--pictures",
         type=Path,
         metavar="DIR",
-        help="write panels of sources, results and zoomed crops and, with --table, radar plots (default: not)",
+        help="write panels of sources, results and zoomed crops, radar and box plots (default: not)",
     )
     add(
         "--panels",
@@ -238,5 +238,5 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         "--box",
         type=box,
         metavar="X,Y,W,H",
-        help="the crop to zoom into, in pixels (default: where both sources have contrast)",
+        help="the crop to zoom into, in pixels (default: where the first source is salient and both have contrast)",
     )

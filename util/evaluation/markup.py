@@ -27,7 +27,7 @@ def joined(children: Iterable[object], between: str = "") -> Html:
 
 
 def element(tag: str, *children: object, **attributes: object) -> Html:
-    """An element. ``class_`` is the attribute class, an underscore a hyphen; True stands alone, None and False vanish."""
+    """An element. ``class_`` is class, an underscore a hyphen; the value True stands alone, None and False vanish."""
     written = ""
     for name, value in attributes.items():
         if value is None or value is False:

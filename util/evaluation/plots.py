@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,24 +16,35 @@ from matplotlib.patches import Rectangle
 
 from util.evaluation.folders import Result
 from util.evaluation.metrics import ALL_METRICS, LOWER_IS_BETTER
-from util.evaluation.tables import Block, Table, printed
+from util.evaluation.tables import Block, Table, heading, printed
 from util.evaluation.views import (
     Box,
     by_dataset,
     check_box,
     choose_stems,
-    contrast_box,
     fused_file,
+    salient_box,
     shown,
-    side_names,
+    source_labels,
 )
 from util.files import write_atomically
 from util.images.image_io import read_image
 
 _INK = "#010203"  # stands for the colour of the text around an SVG, and nothing else is drawn in it
-_COLOURS = ("#d1495b", "#2e86ab", "#e0a030", "#5a9e6f", "#8d6cab", "#c4713b", "#4aa5a0", "#9a8c7a")
+# Okabe and Ito's colours, which the colour-blind tell apart, but for black, which is the text's
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+_DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
+FORMATS = ("png", "svg", "pdf")
 _BOX_COLOUR = "#ff3b30"
 _PANEL_COLUMNS = 6
+
+
+def style(index: int) -> dict[str, Any]:
+    """Colour, dash and marker of the method at that place, the same in every figure; they first repeat after 308."""
+    dash = _DASHES[(index // len(_COLOURS) + index) % len(_DASHES)]
+    colour, marker = _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
+    return {"color": colour, "linestyle": dash, "marker": marker}
 
 
 def radar(block: Block, metrics: Sequence[str]) -> Figure | None:
@@ -59,13 +72,11 @@ def radar(block: Block, metrics: Sequence[str]) -> Figure | None:
     for index, row in enumerate(rows):
         shares = np.array([max(0.0, row.values[name] / best[name]) for name in axes])
         corners = rim * np.append(shares, shares[0])
-        # colours that come round again are dashed
-        style = ":" if row.kind == "others" else "-" if index < len(_COLOURS) else "--"
-        colour = _COLOURS[index % len(_COLOURS)]
         label = _plain(f"{row.label}, as published" if row.kind == "paper" else row.label)
-        plot.plot(*corners, style, color=colour, linewidth=1.8, label=label)
-        if row.kind == "here" and len(rows) < len(_COLOURS):
-            plot.fill(*corners, color=colour, alpha=0.12)
+        look = style(index)
+        plot.plot(*corners, **look, linewidth=1.6, markersize=4, label=label)
+        if row.kind == "here" and len(rows) <= 3:
+            plot.fill(*corners, color=look["color"], alpha=0.12)
     plot.set(xlim=(-1.4, 1.4), ylim=(-1.3, 1.3), aspect="equal")
     plot.axis("off")
     plot.set_title(_plain(block.dataset), color=_INK)
@@ -94,15 +105,58 @@ def radar_svg(block: Block, metrics: Sequence[str]) -> str | None:
 
 
 def write_radars(folder: Path, tables: Sequence[Table]) -> list[Path]:
-    """``table_N_DATASET_radar.png`` for every block that has enough to show; returns the files."""
+    """``table_N_DATASET_radar`` for every block with rows made here that has enough to show; returns the files."""
     paths = []
     for table in tables:
         for block in table.blocks:
             figure = radar(block, table.metrics)
             if figure is not None and any(row.kind == "here" for row in block.rows):
-                paths.append(folder / f"table_{table.number}_{block.dataset}_radar.png")
-                _write(paths[-1], figure)
+                name = "methods" if table.number is None else f"table_{table.number}"
+                paths += _write(folder, f"{name}_{block.dataset}_radar", figure, FORMATS)
     return paths
+
+
+def write_boxes(folder: Path, results: Sequence[Result]) -> list[Path]:
+    """``boxes_DATASET`` with a box plot of every metric, for data sets of several methods; returns the files."""
+    paths = []
+    for dataset, of_set in by_dataset(results).items():
+        if len(of_set) > 1:
+            paths += _write(folder, f"boxes_{dataset}", boxes(of_set), FORMATS)
+    return paths
+
+
+def boxes(results: Sequence[Result]) -> Figure:
+    """The values of every image: for each metric a box a method from quartile to quartile, its median, whiskers to
+    1.5 quartile distances, and a triangle at the mean; images that are not finite are left out."""
+    metrics = list(results[0].evaluation.metrics)
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    height = 0.9 + 0.28 * len(results)
+    figure = Figure(figsize=(3.6 * columns + 1.2, height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    names = [_plain(_short(result.label, 40)) for result in results]
+    for index, axes in enumerate(grid.flat):
+        if index >= len(metrics):
+            axes.set_visible(False)
+            continue
+        metric = metrics[index]
+        values = [
+            [scores[metric] for scores in result.evaluation.images.values() if np.isfinite(scores[metric])]
+            for result in results
+        ]
+        drawn = axes.boxplot(
+            values, orientation="horizontal", widths=0.6, patch_artist=True, showmeans=True,
+            medianprops={"color": "black"}, flierprops={"markersize": 3},
+            meanprops={"markerfacecolor": "white", "markeredgecolor": "black", "markersize": 4},
+        )  # fmt: skip
+        for place, patch in enumerate(drawn["boxes"]):
+            look = style(place)
+            patch.set(facecolor=look["color"], alpha=0.75, linestyle=look["linestyle"])
+        axes.set_yticks(range(1, len(names) + 1), names)
+        axes.invert_yaxis() if index == 0 else None
+        axes.set_title(heading(metric), fontsize=10)
+        axes.grid(axis="x", alpha=0.3)
+    return figure
 
 
 def write_panels(
@@ -116,8 +170,7 @@ def write_panels(
     paths, of_set = [], by_dataset(results)
     for dataset, chosen in choose_stems(results, stems, count).items():
         for stem in chosen:
-            paths.append(folder / f"panel_{dataset}_{stem}.png")
-            _write(paths[-1], panel(of_set[dataset], stem, box))
+            paths += _write(folder, f"panel_{dataset}_{stem}", panel(of_set[dataset], stem, box), ("png",))
     return paths
 
 
@@ -126,12 +179,12 @@ def panel(results: Sequence[Result], stem: str, box: Box | None = None) -> Figur
     triples = {result.label: triple for result in results for triple in result.triples if triple.stem == stem}
     first = next(iter(triples.values()))
     ir, vi = read_image(first.ir), read_image(first.vi)
-    columns = list(zip(side_names(results[0].dataset), (shown(ir), shown(vi)), strict=True))
+    columns = list(zip(source_labels(results[0]), (shown(ir), shown(vi)), strict=True))
     columns += [(label, shown(read_image(fused_file(triple)))) for label, triple in triples.items()]
     height, width = (min(image.shape[axis] for _, image in columns) for axis in (0, 1))
     columns = [(label, image[:height, :width]) for label, image in columns]  # results may be cropped
     if box is None:
-        box = contrast_box(ir.luma[:height, :width], vi.luma[:height, :width])
+        box = salient_box(ir.luma[:height, :width], vi.luma[:height, :width])
     x, y, w, h = check_box(box, (height, width), str(first.ir))
     bands = -(-len(columns) // _PANEL_COLUMNS)  # rows of columns, each of images and crops
     across = min(len(columns), _PANEL_COLUMNS)
@@ -157,7 +210,28 @@ def panel(results: Sequence[Result], stem: str, box: Box | None = None) -> Figur
     return figure
 
 
-def _write(path: Path, figure: Figure) -> None:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=150, facecolor="white", metadata={"Software": "DDFM"})
-    write_atomically(path, stream.getvalue())
+def _short(name: str, length: int = 100) -> str:
+    """The name or, where it is longer, its beginning and eight digits that tell it from others."""
+    plain = name.encode("utf-8", "backslashreplace").decode()
+    if len(plain.encode()) <= length:
+        return plain
+    digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
+    return plain.encode()[: length - 9].decode(errors="ignore") + "-" + digest
+
+
+def _write(folder: Path, name: str, figure: Figure, formats: Sequence[str]) -> list[Path]:
+    """The figure in every format, the same bytes every time; text stays text in SVG, and fonts are in the PDF."""
+    stem = _short(re.sub(r"[/\\\0]", "_", name))
+    paths = []
+    for form in formats:
+        stream = io.BytesIO()
+        metadata = {
+            "png": {"Software": "DDFM"},
+            "svg": {"Date": None, "Title": stem},
+            "pdf": {"CreationDate": None},
+        }
+        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": stem, "pdf.fonttype": 42}):
+            figure.savefig(stream, format=form, dpi=150, facecolor="white", metadata=metadata[form])
+        paths.append(folder / f"{stem}.{form}")
+        write_atomically(paths[-1], stream.getvalue())
+    return paths

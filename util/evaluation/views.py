@@ -14,15 +14,20 @@ Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 
 
-def contrast_box(a: np.ndarray, b: np.ndarray, share: float = 0.22) -> Box:
-    """Where both sources have local contrast: the window with the largest product of their standard deviations.
+def salient_box(a: np.ndarray, b: np.ndarray, share: float = 0.22) -> Box:
+    """Where the infrared image ``a`` is salient and both have something to show.
 
-    a, b: (H, W) uint8 of one size; the window is a 4:3 rectangle of about ``share`` of the shorter side.
+    The window with the largest product of how bright ``a`` is above its mean and of both standard deviations; where
+    ``a`` is nowhere brighter than its mean, of the latter alone. a, b: (H, W) uint8 of one size; the window is a 4:3
+    rectangle of about ``share`` of the shorter side.
     """
     height, width = a.shape
     h = max(8, round(min(height, width) * share))
     w = min(width, h * 4 // 3)
     score = _deviation(a, h, w) * _deviation(b, h, w)
+    raised = np.maximum(_window_sums(a.astype(np.float64), h, w) / (h * w) - a.mean(), 0.0)
+    if (score * raised).max() > 0:
+        score = score * raised
     y, x = np.unravel_index(int(score.argmax()), score.shape)
     return int(x), int(y), w, h
 

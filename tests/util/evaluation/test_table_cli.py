@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from PIL import Image
 import evaluate as command
 import sample
 from tests.conftest import PriorFiles, make_pair
-from util.evaluation.plots import panel, radar
+from util.evaluation.folders import Evaluation, Result
+from util.evaluation.plots import boxes, panel, radar, style, write_boxes
 from util.evaluation.tables import Block, Row
-from util.evaluation.views import check_box, contrast_box, fused_file
+from util.evaluation.views import check_box, fused_file, salient_box
 from util.images.layouts import TABLE_DATASETS
 
 ABLATION = Path(__file__).parents[3] / "configs/ablation"
@@ -201,7 +203,12 @@ def test_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run(tmp_path, *line, "--stems", "b", "--box", "10,20,40,30") == 0
     assert {path.name for path in (tmp_path / "p").iterdir()} == {
         "panel_RoadScene_b.png",
+        "boxes_RoadScene.png",
+        "boxes_RoadScene.svg",
+        "boxes_RoadScene.pdf",
         "table_1_RoadScene_radar.png",
+        "table_1_RoadScene_radar.svg",
+        "table_1_RoadScene_radar.pdf",
     }
     with Image.open(tmp_path / "p/panel_RoadScene_b.png") as image:
         colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
@@ -230,13 +237,13 @@ def test_panels_show_sources_and_results_with_their_crops(tmp_path: Path, monkey
     assert fused_file(shown[0].triples[0]).parent.name == "color"
 
 
-def test_the_box_is_where_both_have_contrast():
+def test_the_box_is_where_infrared_is_salient_and_both_have_contrast():
     rng = np.random.default_rng(1)
     a, b = (np.full((120, 160), 100, np.uint8) for _ in range(2))
     a[:40, :60] = rng.integers(0, 256, (40, 60))  # in one source only
     for image in (a, b):
         image[70:110, 100:150] = rng.integers(60, 140, (40, 50))
-    x, y, w, h = contrast_box(a, b)
+    x, y, w, h = salient_box(a, b)
     assert min(x - 95, 155 - x - w, y - 65, 115 - y - h) >= 0
     assert check_box((x, y, w, h), (120, 160), "image") == (x, y, w, h)
 
@@ -250,3 +257,36 @@ def test_radar_needs_three_metrics_and_a_whole_row():
     assert texts == {"EN\n7.00", "SD\n40.00", "VIF\n0.50"}
     assert radar(Block("TNO", [row]), ["EN", "SD", "MSE"]) is None
     assert radar(Block("TNO", [part]), ["EN", "SD", "VIF"]) is None
+
+
+def test_colours_dashes_and_markers_tell_methods_apart():
+    looks = [style(index) for index in range(28)]
+    assert len({(look["color"], str(look["linestyle"]), look["marker"]) for look in looks}) == 28
+    for index in range(7):  # without colour too
+        others = [look for look in looks[:7] if look is not looks[index]]
+        assert all(look["marker"] != looks[index]["marker"] for look in others)
+
+
+def test_boxes_show_every_method_and_leave_infinities_out(tmp_path: Path):
+    results = []
+    for label in ("one", "two $x_"):
+        images = {str(i): {"EN": float(i), "PSNR": float("inf") if i == 0 else 10.0 + i} for i in range(5)}
+        results.append(Result("TNO", label, Evaluation("ddfm", ["EN", "PSNR"], images), []))
+    figure = boxes(results)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["one", r"two \$x_"]
+    assert [axes.get_title() for axes in figure.axes] == ["EN ↑", "PSNR ↑"]
+    paths = write_boxes(tmp_path, results)
+    assert [path.suffix for path in paths] == [".png", ".svg", ".pdf"]
+    assert "two $x_" in paths[1].read_text()
+    assert paths[1].read_bytes() == write_boxes(tmp_path, results)[1].read_bytes()
+
+
+def test_pictures_of_a_name_of_250_bytes(tmp_path: Path):
+    stem = "ü" * 123
+    make_pair(tmp_path, stem)
+    (tmp_path / "out").mkdir()
+    shutil.copy(tmp_path / f"ir/{stem}.png", tmp_path / f"out/{stem}.png")
+    line = [part for side in ("ir", "vi") for part in (f"--{side}", str(tmp_path / side))]
+    line += ["--fused", str(tmp_path / "out"), "--metrics", "EN", "--pictures", str(tmp_path / "p")]
+    assert command.main([*line, "--report", str(tmp_path / "r.html")]) == 0
+    assert (tmp_path / "r.html").is_file() and len(list((tmp_path / "p").iterdir())) == 1

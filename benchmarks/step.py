@@ -23,10 +23,11 @@ from torch import Tensor
 
 from benchmarks.naive import naive
 from benchmarks.rule_weights import rule_state_dict
-from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig
+from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.execution import DTYPES, CompiledModel, Execution, Precision, ready
 from guided_diffusion.fusion import fusion_steps
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
+from guided_diffusion.prior import NetworkPrior
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.ycbcr import full_range_luma
 from util.allocator import keep_freed_memory
@@ -82,7 +83,7 @@ def measure(case: Case) -> Outcome:
     whole: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         before = _now(device)
-        for step in fusion_steps(timed, diffusion, "ddim", FusionConfig(), ir, vi):
+        for step in fusion_steps(NetworkPrior(timed, diffusion), (ir, vi)):
             if case.way == "naive":
                 state = stretch(full_range_luma(step.x_t)[0, 0].cpu().numpy()).astype(np.uint8)
                 write_png(Path(folder, f"{step.index}.png"), state)

@@ -13,12 +13,17 @@ blocks {a, b} and {x}).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from guided_diffusion.em import Problem, prepare
 from guided_diffusion.psf import GradientTransfer
+from guided_diffusion.sources import check_estimate, exact
+from guided_diffusion.typed import check_fields
 
 PENALTY = 3.0
 """r. It changes the path, not the optimum. A sweep moves a pixel by about 1/r, so a large r takes long to
@@ -56,3 +61,58 @@ def admm_sweep(
         spectrum = torch.fft.rfft2(target) / (1 + psi / PENALTY * transfer.power)
         x = torch.fft.irfft2(spectrum, s=y.shape[-2:])
     return x, ADMMState(state.p + a - x + y, state.q + b - x)
+
+
+@dataclass(frozen=True, eq=False)
+class BalanceState:
+    """What one step hands to the next."""
+
+    problem: Problem
+    duals: ADMMState
+
+
+@dataclass(frozen=True)
+class FixedBalance:
+    """A rectification without latents: one sweep of ADMM on Eq. (8); sources: the infrared image and the visible one.
+
+    ``phi``: the balance of the two sources. ``lamb``: the paper's psi; ``tv`` false drops that term. ``roles``: which
+    source is i, how x is read out (paper: x = f - v, released: x = i - f) and which luma f is; feeding the result
+    back is plain ADMM with both, and as the roles are swapped too, both minimise the same function of f. Raises
+    ValueError, naming the key.
+    """
+
+    phi: float
+    lamb: float = 0.5
+    tv: bool = True
+    roles: Literal["released", "paper"] = "paper"
+
+    def __post_init__(self) -> None:
+        check_fields(self, "em.")
+        if self.phi < 0:
+            raise ValueError(f"em.phi is {self.phi}, but must be 0 or more, or null to infer the balance")
+        if self.lamb < 0:
+            raise ValueError(f"em.lamb is {self.lamb}, but must be 0 or more")
+
+    @property
+    def luma(self) -> str:
+        """Which luma f is, see :class:`~guided_diffusion.rectification.LumaHook`."""
+        return "studio" if self.roles == "released" else "full"
+
+    def start(self, sources: Sequence[Tensor]) -> BalanceState:
+        """Duals of 0. sources: infrared, visible, (B, 1, H, W) luma in [-1, 1]. Raises ValueError."""
+        problem = prepare(sources, swapped=self.roles == "released")
+        zeros = torch.zeros_like(problem.y)
+        return BalanceState(problem, ADMMState(zeros, zeros))
+
+    def step(
+        self, state: BalanceState, f: Tensor, alpha_bar: float | None = None
+    ) -> tuple[Tensor, BalanceState]:
+        """One sweep from the x of f, (B, 1, H, W). Arguments are left as they are."""
+        problem = state.problem
+        f = check_estimate(f, problem.y)
+        with exact(f.device):
+            x = problem.i - f if self.roles == "released" else f - problem.v
+            psi = self.lamb if self.tv else 0.0
+            x, duals = admm_sweep(problem.y, problem.transfer, self.phi, psi, x, state.duals)
+            f = problem.i - x if self.roles == "released" else problem.v + x
+            return f, BalanceState(problem, duals)

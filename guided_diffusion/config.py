@@ -6,11 +6,12 @@ files work unchanged.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from guided_diffusion.typed import check_fields
+
+MeanType = Literal["epsilon", "start_x", "previous_x", "v"]
 
 MAX_STEPS = 100_000
 """Of a process; each costs eight numbers in double precision."""
@@ -75,12 +76,16 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Diffusion process and sampler (``diffusion_config.yaml``); keys and names as published."""
+    """Diffusion process and sampler (``diffusion_config.yaml``); keys and names as published.
 
-    sampler: Literal["ddim", "ddpm", "dpmpp_2m"] = "ddim"
+    ``sampler``: a name in :data:`guided_diffusion.samplers.SAMPLERS`. ``model_mean_type`` ``v``: Salimans and Ho,
+    "Progressive Distillation" (2022). Raises ValueError, naming the key, for what cannot be.
+    """
+
+    sampler: str = "ddim"
     steps: int = 1000
     noise_schedule: Literal["linear", "cosine"] = "linear"
-    model_mean_type: Literal["epsilon", "start_x", "previous_x"] = "epsilon"
+    model_mean_type: MeanType = "epsilon"
     model_var_type: Literal["learned", "learned_range", "fixed_small", "fixed_large"] = "learned_range"
     dynamic_threshold: bool = False
     clip_denoised: bool = True
@@ -91,35 +96,6 @@ class DiffusionConfig:
         check_fields(self)
         if not 1 <= self.steps <= MAX_STEPS:
             raise ValueError(f"steps is {self.steps}, but must be from 1 to {MAX_STEPS}")
-
-
-@dataclass(frozen=True)
-class EMConfig:
-    """Likelihood rectification (``em:`` in ``fusion_config.yaml``).
-
-    ``lamb`` and ``rho`` are the paper's psi and eta. ``cap`` bounds the weight of the second source by
-    ``cap`` times that of the first (None: no bound). ``tv`` false drops the total variation term (Exp. II).
-    ``phi``, a number, fixes the balance of the two sources and solves by ADMM (Exps. III and IV).
-    Raises ValueError, naming the key, for a value with which the updates are not defined.
-    """
-
-    variant: Literal["released", "paper"] = "released"
-    lamb: float = 0.5
-    rho: float = 0.001
-    cap: float | None = 2.0
-    tv: bool = True
-    phi: float | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self, "em.")
-        if not 0 <= self.lamb < math.inf:
-            raise ValueError(f"em.lamb is {self.lamb}, but must be 0 or more, and finite")
-        if not 0 < self.rho < math.inf:
-            raise ValueError(f"em.rho is {self.rho}, but must be more than 0, and finite")
-        if self.cap is not None and not self.cap > 0:
-            raise ValueError(f"em.cap is {self.cap}, but must be more than 0, or null for no bound")
-        if self.phi is not None and not 0 <= self.phi < math.inf:
-            raise ValueError(f"em.phi is {self.phi}, but must be 0 or more, or null to infer the balance")
 
 
 @dataclass(frozen=True)
@@ -150,43 +126,3 @@ class RuntimeConfig:
         if self.tile == "auto":
             return max(512, 2 * self.overlap) if size[0] * size[1] > 1024 * 1024 else None
         return None if self.tile == "off" or max(size) <= self.tile else self.tile
-
-
-@dataclass(frozen=True)
-class FusionConfig:
-    """How one pair is fused (``fusion_config.yaml``). Raises ValueError for a seed or eta out of range.
-
-    ``prior`` false: EM alone (Exp. I). ``fit``: sizes are cropped, or padded and cut back. ``color``: the
-    source that gives the result its colour; ``color_method``: how, at constant OKLab hue inside the gamut or by
-    plain YCbCr substitution. ``eta``: noise added by ddim, as a share of what ddpm adds. ``warm_start``: begin at
-    the timestep nearest below it, from EM alone with noise added, instead of from noise. ``ir_range``,
-    ``vi_range``: the two values of images of more than 8 bits that become black and white (None: percentiles of
-    each image). ``runtime``: how the work is done.
-    """
-
-    em: EMConfig = field(default_factory=EMConfig)
-    prior: bool = True
-    seed: int = 3407
-    fit: Literal["crop", "pad"] = "crop"
-    color: Literal["auto", "vi", "ir", "off"] = "auto"
-    color_method: Literal["oklab", "ycbcr"] = "oklab"
-    eta: float = 0.0
-    warm_start: int | None = None
-    ir_range: list[float] | None = None
-    vi_range: list[float] | None = None
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}, but must be from 0 to 2^63 - 1")
-        if not 0.0 <= self.eta <= 1.0:
-            raise ValueError(f"eta is {self.eta}, but must be from 0 (no noise) to 1 (as much as ddpm)")
-        if self.warm_start is not None and self.warm_start < 1:
-            raise ValueError(
-                f"warm_start is {self.warm_start}, but must be a timestep of at least 1, or null"
-            )
-        for key in ("ir_range", "vi_range"):
-            values = getattr(self, key)
-            if values is not None and not (len(values) == 2 and values[0] < values[1]):
-                raise ValueError(f"{key} is {values}, but must be [low, high] with low < high, or null")

@@ -1,4 +1,4 @@
-"""Likelihood rectification: one EM iteration on the luma of a denoised estimate.
+"""The EM algorithm of the paper's hierarchical model: what its forms share, as functions.
 
 With the sources i and v and the estimate f, all (B, 1, H, W), let y = i - v and x = f - v. The hierarchical
 model of the paper has y - x and x Laplace distributed, written as Gaussian scale mixtures,
@@ -6,32 +6,25 @@ model of the paper has y - x and x Laplace distributed, written as Gaussian scal
     y - x | m ~ N(0, m),  m ~ Exp(mean gamma);      x | n ~ N(0, n),  n ~ Exp(mean rho),
 
 and a total variation prior on x split off as k = x, u = grad k. An iteration is Algorithm 1: the E-step takes
-the expectations of 1/m and 1/n, the M-step updates the scales gamma, rho, then k, u and x.
+the expectations of 1/m and 1/n, the M-step updates the scales gamma, rho, then k, u and x. As derived it is
+:class:`~guided_diffusion.em_paper.Paper`, as published in code :class:`~guided_diffusion.em_released.Released`.
 
-Two variants (``EMConfig.variant``):
-
-``paper``     as derived. Bind i to the infrared and v to the visible image. Returns f = v + x (30).
-``released``  what the published code computes. It binds i to the *visible* and v to the *infrared* image, it
-              returns i - x where the derivation gives v + x, it solves for k and u in y - x instead of x,
-              it caps the weight of v, and its gradients differ (see ``psf.released_gradient``). Its names
-              for m, n, gamma, rho, k, u are C, D, tau_a, tau_b, H and F1, F2.
-
-Binding the images is the caller's; so is which luma f is. ``EMConfig.lamb`` and ``EMConfig.rho`` are the
-paper's psi and eta, and are called so here: rho is the scale of n.
+The options ``lamb`` and ``rho`` of both, named as in the published configuration, are the paper's psi and eta, and
+are called so here: rho is the scale of n.
 
 All functions are pure, work on float32 and per image: a batch gives what its members give alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from guided_diffusion.admm import ADMMState, admm_sweep
-from guided_diffusion.config import EMConfig
-from guided_diffusion.psf import GradientTransfer, gradient_transfer, periodic_gradient, released_gradient
+from guided_diffusion.psf import GradientTransfer, gradient_transfer
+from guided_diffusion.sources import check_sources, exact
 
 GUARD = 1e-6
 """Added to x^2 and (y - x)^2, so that the weights stay finite where a residual is 0: residuals below 1e-3,
@@ -39,10 +32,9 @@ an eighth of a grey level, count as 1e-3."""
 
 
 @dataclass(frozen=True, eq=False)
-class EMProblem:
+class Problem:
     """What stays the same from step to step: sources, y = i - v, (B, 1, H, W) float32, and K1, K2."""
 
-    config: EMConfig
     i: Tensor
     v: Tensor
     y: Tensor
@@ -53,134 +45,52 @@ class EMProblem:
 class EMState:
     """What one step hands to the next. gamma, rho: (B, 1, 1, 1) scales; u1, u2: (B, 1, H, W), u of (27)."""
 
+    problem: Problem
     gamma: Tensor
     rho: Tensor
     u1: Tensor
     u2: Tensor
 
 
-State = EMState | ADMMState
-"""An EMState or, with ``phi`` set, the duals of ADMM."""
+def prepare(sources: Sequence[Tensor], swapped: bool = False) -> Problem:
+    """Check two sources, (B, 1, H, W) luma in [-1, 1], and compute once what every step needs.
 
-
-def prepare(config: EMConfig, i: Tensor, v: Tensor) -> EMProblem:
-    """Check the sources, and compute once what every step needs.
-
-    i, v: (B, 1, H, W) luma in [-1, 1] on one device, any floating type; computed with in float32.
-    Raises ValueError for sources that do not fit.
+    The first is i and the second v, or with ``swapped`` the other way round. Raises ValueError as
+    :func:`~guided_diffusion.sources.check_sources` does.
     """
-    if i.shape != v.shape or i.ndim != 4 or i.shape[1] != 1 or min(i.shape[2:]) < 2:
-        raise ValueError(
-            "the sources must both be (B, 1, H, W) with H and W at least 2, "
-            f"but are {tuple(i.shape)} and {tuple(v.shape)}"
-        )
-    if i.device != v.device:
-        raise ValueError(f"the sources lie on different devices, {i.device} and {v.device}")
-    i, v = _float32(i), _float32(v)
-    with torch.autocast(i.device.type, enabled=False):
-        transfer = gradient_transfer((i.shape[2], i.shape[3]), i.device)
-        return EMProblem(config, i, v, i - v, transfer)
+    i, v = reversed(check_sources(sources)) if swapped else check_sources(sources)
+    with exact(i.device):
+        return Problem(i, v, i - v, gradient_transfer((i.shape[2], i.shape[3]), i.device))
 
 
-def init_state(problem: EMProblem) -> State:
-    """The state before the first step: gamma = rho = 1 and u = 0, or with ``phi`` set duals of 0."""
-    zeros = torch.zeros_like(problem.y)
-    if problem.config.phi is not None:
-        return ADMMState(zeros, zeros)
-    ones = torch.ones_like(problem.y[:, :, :1, :1])
-    return EMState(ones, ones, zeros, zeros)
+def first_state(problem: Problem) -> EMState:
+    """The state before the first step: gamma = rho = 1 and u = 0."""
+    zeros, ones = torch.zeros_like(problem.y), torch.ones_like(problem.y[:, :, :1, :1])
+    return EMState(problem, ones, ones, zeros, zeros)
 
 
-def em_step(problem: EMProblem, state: State, f: Tensor) -> tuple[Tensor, State]:
-    """One rectification of the estimate f by both sources: E-step and M-step, once.
+def check_weights(lamb: float, rho: float, cap: float | None) -> None:
+    """Raise ValueError, naming the key, for a value with which the updates are not defined."""
+    if lamb < 0:
+        raise ValueError(f"em.lamb is {lamb}, but must be 0 or more")
+    if rho <= 0:
+        raise ValueError(f"em.rho is {rho}, but must be more than 0")
+    if cap is not None and cap <= 0:
+        raise ValueError(f"em.cap is {cap}, but must be more than 0, or null for no bound")
 
-    f: (B, 1, H, W) luma, any floating type, on the device of the sources. Returns the rectified luma,
-    float32, not clamped, and the state for the next step. ``f`` and ``state`` are left as they are.
 
-    With ``phi`` set there are no latents, and ``cap`` and ``eta`` have no say: one sweep of ADMM on Eq. (8)
-    starts from the x of f. Here x is what the variant's read-out inverts (paper: f - v, released: i - f), so
-    that feeding the result back is plain ADMM; and as the released roles are swapped too, both variants then
-    minimise the same function of f.
+def inverse_expectation(residual_squared: Tensor, scale: Tensor) -> Tensor:
+    """E-step, Eq. (16): the expectation of 1/m given the residual y - x, or of 1/n given x.
 
-    Raises ValueError if f or the state does not fit the problem.
+    residual_squared: (B, 1, H, W), more than 0; scale: (B, 1, 1, 1), gamma or rho. Given x, 1/m is inverse Gaussian
+    of mean sqrt(2 / (gamma (y - x)^2)) and shape 2 / gamma; likewise 1/n. (Eq. (16) is printed upside down.)
     """
-    if f.shape != problem.y.shape:
-        raise ValueError(f"the estimate is {tuple(f.shape)}, the sources are {tuple(problem.y.shape)}")
-    if isinstance(state, ADMMState) != (problem.config.phi is not None):
-        raise ValueError(
-            f"a state of type {type(state).__name__} does not go with phi = {problem.config.phi}"
-        )
-    f = _float32(f)
-    with torch.autocast(f.device.type, enabled=False):
-        if isinstance(state, ADMMState):
-            return _admm_step(problem, state, f)
-        if problem.config.variant == "released":
-            return _released_step(problem, state, f)
-        return _paper_step(problem, state, f)
+    return (2 / scale / residual_squared).sqrt()
 
 
-def _paper_step(problem: EMProblem, state: EMState, f: Tensor) -> tuple[Tensor, EMState]:
-    """Algorithm 1 of the paper, with Eq. (16) put right (see :func:`inverse_expectations`)."""
-    config, y, x = problem.config, problem.y, f - problem.v
-    # E-step, (16); the cap bounds the weight of v in the x-update only
-    m, n = inverse_expectations(config, y, x, state.gamma, state.rho)
-    # M-step: scales, (31)
-    gamma, rho = scale_update(m, state.gamma), scale_update(n, state.rho)
-    n = cap_weight(config, m, n)
-    k, u1, u2 = None, state.u1, state.u2
-    if config.tv:
-        k = k_update(problem.transfer, x, u1, u2)  # (25)
-        u1, u2 = u_update(periodic_gradient(k), config.lamb, config.rho)  # (27)
-    x = x_update(y, m, n, k, config.rho)  # (29)
-    return problem.v + x, EMState(gamma, rho, u1, u2)  # (30)
-
-
-def _released_step(problem: EMProblem, state: EMState, f: Tensor) -> tuple[Tensor, EMState]:
-    """The iteration of the released implementation; its quirks are named where they differ from the paper."""
-    config, y, x = problem.config, problem.y, f - problem.v
-    m, n = inverse_expectations(config, y, x, state.gamma, state.rho)
-    n = cap_weight(config, m, n)  # quirk: before the scales, so that rho (tau_b) sees the capped weight
-    gamma, rho = scale_update(m, state.gamma), scale_update(n, state.rho)
-    k, u1, u2 = None, state.u1, state.u2
-    if config.tv:
-        h = k_update(problem.transfer, y - x, u1, u2)  # quirk: splits off y - x, not x
-        u1, u2 = u_update(released_gradient(h), config.lamb, config.rho)
-        k = y - h
-    x = x_update(y, m, n, k, config.rho)
-    return problem.i - x, EMState(gamma, rho, u1, u2)  # quirk: the derivation gives v + x
-
-
-def _admm_step(problem: EMProblem, state: ADMMState, f: Tensor) -> tuple[Tensor, ADMMState]:
-    """One sweep of ADMM on Eq. (8), x as the variant reads it out."""
-    config = problem.config
-    phi = 0.0 if config.phi is None else config.phi
-    psi = config.lamb if config.tv else 0.0
-    released = config.variant == "released"
-    x = problem.i - f if released else f - problem.v
-    x, state = admm_sweep(problem.y, problem.transfer, phi, psi, x, state)
-    return problem.i - x if released else problem.v + x, state
-
-
-def inverse_expectations(
-    config: EMConfig, y: Tensor, x: Tensor, gamma: Tensor, rho: Tensor
-) -> tuple[Tensor, Tensor]:
-    """E-step, Eq. (16): the expectations of 1/m and 1/n given x, without the cap.
-
-    y, x: (B, 1, H, W); gamma, rho: (B, 1, 1, 1). Given x, 1/m is inverse Gaussian of mean
-    sqrt(2 / (gamma (y - x)^2)) and shape 2 / gamma; likewise 1/n with rho and x. (Eq. (16) is printed upside
-    down.) :data:`GUARD` keeps both finite; the released implementation adds it to y - x *before* the square.
-    """
-    if config.variant == "released":
-        # The clamp is ours: at y - x = -1e-6 the released code divides by 0. It reaches no further than 1e-8.
-        residual_squared = (y - x + GUARD).square().clamp(min=1e-16)
-    else:
-        residual_squared = (y - x).square() + GUARD
-    return (2 / gamma / residual_squared).sqrt(), (2 / rho / (x.square() + GUARD)).sqrt()
-
-
-def cap_weight(config: EMConfig, m: Tensor, n: Tensor) -> Tensor:
-    """n bounded by ``cap`` times m (quirk: the released code has 2, the paper does not mention it)."""
-    return n if config.cap is None else torch.minimum(n, config.cap * m)
+def cap_weight(m: Tensor, n: Tensor, cap: float | None) -> Tensor:
+    """n bounded by ``cap`` times m; None: as it is. (Quirk: 2 in the released code, and no word in the paper.)"""
+    return n if cap is None else torch.minimum(n, cap * m)
 
 
 def scale_update(inverse_expectation: Tensor, scale: Tensor) -> Tensor:
@@ -214,10 +124,3 @@ def x_update(y: Tensor, m: Tensor, n: Tensor, k: Tensor | None, eta: float) -> T
     if k is None:
         return m * y / (m + n)
     return (2 * m * y + eta * k) / (2 * m + 2 * n + eta)
-
-
-def _float32(image: Tensor) -> Tensor:
-    """``image`` in float32. Raises ValueError for integers, which cannot be luma in [-1, 1]."""
-    if not image.is_floating_point():
-        raise ValueError(f"expected luma in [-1, 1] of a floating type, got {image.dtype}")
-    return image.float()

@@ -1,4 +1,4 @@
-"""DDFM itself: a diffusion prior generates, and EM rectifies every estimate towards both sources.
+"""DDFM itself: a diffusion prior generates, and EM rectifies every estimate towards the sources.
 
 Zhao et al., "DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion" (ICCV 2023), Algorithm 1.
 """
@@ -6,123 +6,125 @@ Zhao et al., "DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion" (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from guided_diffusion import em
-from guided_diffusion.config import EMConfig, FusionConfig
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
+from guided_diffusion.em_released import Released
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.noise import PairNoise, Size
-from guided_diffusion.samplers import SamplerName, Step, sample_loop
-from guided_diffusion.ycbcr import full_range_luma, rgb_to_ycbcr, ycbcr_to_rgb
+from guided_diffusion.prior import Prior
+from guided_diffusion.rectification import LumaHook, Rectification
+from guided_diffusion.samplers import Sampler, Step, ddim_loop
+from guided_diffusion.ycbcr import full_range_luma
 
 StepCallback = Callable[[Step], None]
 
-
-class Rectifier:
-    """The hook of the sampler: keeps the EM state of a batch of pairs from step to step.
-
-    ``ir``, ``vi``: (B, 1, H, W) luma in [-1, 1]. Raises ValueError for sources that do not fit.
-    """
-
-    def __init__(self, config: EMConfig, ir: Tensor, vi: Tensor) -> None:
-        self.variant = config.variant
-        # Quirk: the released script reads the visible file into the variable called infrared and vice versa.
-        i, v = (vi, ir) if config.variant == "released" else (ir, vi)
-        self.problem = em.prepare(config, i, v)
-        self.state = em.init_state(self.problem)
-
-    def rectify_luma(self, f: Tensor) -> Tensor:
-        """One EM iteration on the luma f, (B, 1, H, W)."""
-        fused, self.state = em.em_step(self.problem, self.state, f)
-        return fused
-
-    def __call__(self, pred_xstart: Tensor, index: int) -> Tensor:
-        """(B, 3, H, W) RGB estimate -> the estimate with its luma rectified and its chroma kept."""
-        return self._replace_luma(pred_xstart, self.rectify_luma)
-
-    def image_of(self, fused: Tensor) -> Tensor:
-        """The grey RGB image (B, 3, H, W) that a step whose rectified luma is ``fused`` would hand on."""
-        return self._replace_luma(fused.expand(-1, 3, -1, -1), lambda f: fused)
-
-    def _replace_luma(self, image: Tensor, new_luma: Callable[[Tensor], Tensor]) -> Tensor:
-        if self.variant == "released":
-            # Quirk: studio-range luma, although the sources span [-1, 1].
-            ycbcr = rgb_to_ycbcr(image) / 255
-            return ycbcr_to_rgb(torch.cat([new_luma(ycbcr[:, :1]), ycbcr[:, 1:]], dim=1) * 255)
-        f = full_range_luma(image)
-        return image + (new_luma(f) - f)
+RELEASED = Released()
 
 
 def fusion_steps(
-    model: Model | None,
-    diffusion: GaussianDiffusion,
-    sampler: SamplerName,
-    config: FusionConfig,
-    ir: Tensor,
-    vi: Tensor,
+    prior: Prior,
+    sources: Sequence[Tensor],
+    *,
+    rectification: Rectification[Any] = RELEASED,
+    sampler: Sampler = ddim_loop,
+    seed: int = 3407,
+    warm_start: int | None = None,
     cores: Sequence[Size] | None = None,
 ) -> Iterator[Step]:
-    """Fuse a batch of pairs of one size, yielding every step; the last ``x_t`` is the fused image.
+    """Fuse a batch of scenes of one size, yielding every step; the last ``x_t`` is the fused image.
 
-    ``ir``, ``vi``: (B, 1, H, W) luma in [-1, 1] on the device of the model, H and W fitting the model. With
-    ``config.prior`` false, ``model`` is not used (it may be None) and the steps hold one-channel images.
-    ``cores``: for padded pairs, the size to which each would be cropped, see :class:`PairNoise`.
+    Algorithm 1 is the loop of ``sampler``. In each step the prior estimates x_0 from x_t (unconditional diffusion
+    sampling), ``rectification`` brings that estimate to the sources (likelihood rectification: E-step (16), M-step
+    (31), (25), (27), (29), (30)) as the sampler's hook, and the sampler goes from x_t to x_{t-1} by the rectified
+    one.
+
+    ``sources``: (B, 1, H, W) luma in [-1, 1] each, on the device of the prior, H and W fitting it. ``seed``: of every
+    scene's own noise. ``warm_start``: begin at the timestep nearest below it, from the rectification alone with noise
+    added, instead of from noise. ``cores``: for padded scenes, the size to which each would be cropped, see
+    :class:`PairNoise`. Raises ValueError for sources that do not fit.
     """
-    if not config.prior:
-        return em_alone_steps(diffusion, config, ir, vi)
-    if model is None:
-        raise ValueError("fusing with prior: true needs a model")
-    noise = PairNoise(len(ir), config.seed, ir.device, cores)
-    hook = Rectifier(config.em, ir, vi)
-    count = step_count(diffusion, config)
-    x_t = noise.draw(torch.Size((len(ir), 3, *ir.shape[2:])))
-    if config.warm_start is not None:
-        *_, first = em_alone_steps(diffusion, config, ir, vi)
-        x_t = diffusion.q_sample(hook.image_of(first.x_t), count - 1, x_t)
-    return sample_loop(sampler, model, diffusion, x_t, eta=config.eta, hook=hook, noise=noise, count=count)
+    diffusion, first = prior.diffusion, sources[0]
+    hook = LumaHook(rectification, sources, diffusion)
+    noise = PairNoise(len(first), seed, first.device, cores)
+    count = step_count(diffusion, warm_start)
+    x_t = noise.draw(torch.Size((len(first), prior.channels, *first.shape[2:])))
+    if warm_start is not None:
+        *_, alone = em_alone_steps(diffusion, sources, rectification)
+        x_t = diffusion.q_sample(hook.image_of(alone.x_t, prior.channels), count - 1, x_t)
+    return sampler(prior, x_t, hook=hook, noise=noise, count=count)
 
 
-def step_count(diffusion: GaussianDiffusion, config: FusionConfig) -> int:
-    """How many steps a pair takes: all of the process, or those up to the timestep of a warm start.
+def step_count(diffusion: GaussianDiffusion, warm_start: int | None) -> int:
+    """How many steps a scene takes with a prior: all of the process, or those up to the timestep of a warm start.
 
     Starting from a first guess with noise added is Chung et al., "Come-Closer-Diffuse-Faster" (CVPR 2022).
     """
-    if config.warm_start is None or not config.prior:
+    if warm_start is None:
         return diffusion.num_timesteps
-    return int((diffusion.timestep_map <= config.warm_start).sum())  # timestep 0 is always among them
+    return int((diffusion.timestep_map <= warm_start).sum())  # timestep 0 is always among them
+
+
+def iteration_count(diffusion: GaussianDiffusion, rectification: Rectification[Any]) -> int:
+    """How many steps a scene takes without a prior: those of the process, unless the rectification has its own."""
+    return getattr(rectification, "iterations", None) or diffusion.num_timesteps
 
 
 def em_alone_steps(
-    diffusion: GaussianDiffusion, config: FusionConfig, ir: Tensor, vi: Tensor
+    diffusion: GaussianDiffusion, sources: Sequence[Tensor], rectification: Rectification[Any] = RELEASED
 ) -> Iterator[Step]:
-    """The ablation without the prior (Exp. I): as many EM iterations as steps, from the mean of the sources."""
-    rectifier = Rectifier(config.em, ir, vi)
-    f = (ir.float() + vi.float()) / 2
-    for index in reversed(range(diffusion.num_timesteps)):
+    """The ablation without the prior (Exp. I): :func:`iteration_count` steps, from the mean of the sources.
+
+    ``sources`` as in :func:`fusion_steps`; the steps hold (B, 1, H, W) luma.
+    """
+    hook = LumaHook(rectification, sources, diffusion)
+    f = sum((source.float() for source in sources), torch.zeros_like(sources[0], dtype=torch.float32)) / len(
+        sources
+    )
+    for index in reversed(range(iteration_count(diffusion, rectification))):
         with torch.no_grad():
-            f = rectifier.rectify_luma(f)
-        yield Step(index, int(diffusion.timestep_map[index]), f, f)
+            f = hook.rectify(f)
+        yield Step(index, int(diffusion.timestep_map[min(index, diffusion.num_timesteps - 1)]), f, f)
 
 
 def fuse(
-    model: Model | None,
-    diffusion: GaussianDiffusion,
-    sampler: SamplerName,
-    config: FusionConfig,
-    ir: Tensor,
-    vi: Tensor,
-    on_step: StepCallback | None = None,
+    prior: Prior | None,
+    sources: Sequence[Tensor],
+    *,
+    diffusion: GaussianDiffusion | None = None,
+    rectification: Rectification[Any] = RELEASED,
+    sampler: Sampler = ddim_loop,
+    seed: int = 3407,
+    warm_start: int | None = None,
     cores: Sequence[Size] | None = None,
+    on_step: StepCallback | None = None,
 ) -> Tensor:
-    """The fused luma (B, 1, H, W) of a batch of pairs; parameters as in :func:`fusion_steps`.
+    """The fused luma (B, 1, H, W) of a batch of scenes; parameters as in :func:`fusion_steps`.
 
-    About [-1, 1], not stretched. ``on_step`` sees every step (recording, progress) and must not change it.
-    Raises FloatingPointError when the result is not finite.
+    ``prior`` None: the rectification alone (:func:`em_alone_steps`), which needs ``diffusion`` for its steps. About
+    [-1, 1], not stretched. ``on_step`` sees every step (recording, progress) and must not change it. Raises
+    ValueError for what does not fit, and FloatingPointError when the result is not finite.
     """
-    x_t = ir
-    for step in fusion_steps(model, diffusion, sampler, config, ir, vi, cores):
+    if prior is not None:
+        steps = fusion_steps(
+            prior,
+            sources,
+            rectification=rectification,
+            sampler=sampler,
+            seed=seed,
+            warm_start=warm_start,
+            cores=cores,
+        )
+    elif diffusion is not None:
+        steps = em_alone_steps(diffusion, sources, rectification)
+    else:
+        raise ValueError(
+            "fusing needs a prior or, for the rectification alone, a diffusion whose steps it takes"
+        )
+    x_t = sources[0]
+    for step in steps:
         x_t = step.x_t
         if on_step is not None:
             on_step(step)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.config import DiffusionConfig, MeanType
 from guided_diffusion.respace import FloatArray, Schedule, named_betas, respaced_betas, space_timesteps
 
 Model = Callable[[Tensor, Tensor], Tensor]  # x_t (B, C, H, W), timesteps (B,) -> (B, C or 2C, H, W)
@@ -54,7 +54,7 @@ class GaussianDiffusion(Schedule):
     """
 
     original_steps: int
-    model_mean_type: Literal["epsilon", "start_x", "previous_x"] = "epsilon"
+    model_mean_type: MeanType = "epsilon"
     model_var_type: Literal["learned", "learned_range", "fixed_small", "fixed_large"] = "learned_range"
     dynamic_threshold: bool = False
     clip_denoised: bool = True
@@ -63,17 +63,28 @@ class GaussianDiffusion(Schedule):
     @classmethod
     def from_config(cls, config: DiffusionConfig) -> GaussianDiffusion:
         """The process of a configuration. Raises ValueError for a schedule or respacing that cannot be."""
-        betas = named_betas(config.noise_schedule, config.steps)
-        kept = space_timesteps(config.steps, config.timestep_respacing)
-        return cls(
-            betas=respaced_betas(betas, kept),
-            timestep_map=np.array(kept, dtype=np.int64),
-            original_steps=config.steps,
+        return cls.from_betas(
+            named_betas(config.noise_schedule, config.steps),
+            config.timestep_respacing,
             model_mean_type=config.model_mean_type,
             model_var_type=config.model_var_type,
             dynamic_threshold=config.dynamic_threshold,
             clip_denoised=config.clip_denoised,
             rescale_timesteps=config.rescale_timesteps,
+        )
+
+    @classmethod
+    def from_betas(
+        cls, betas: FloatArray, respacing: int | str | list[int], **options: Any
+    ) -> GaussianDiffusion:
+        """A process of these ``betas``, (T,) float64 in (0, 1), respaced; ``options``: the fields of this class.
+
+        Raises ValueError for a respacing that cannot be.
+        """
+        kept = space_timesteps(len(betas), respacing)
+        timesteps = np.array(kept, dtype=np.int64)
+        return cls(
+            betas=respaced_betas(betas, kept), timestep_map=timesteps, original_steps=len(betas), **options
         )
 
     @property
@@ -113,6 +124,16 @@ class GaussianDiffusion(Schedule):
         recip = extract(1.0 / self.posterior_mean_coef1, index)
         return recip * x_prev - extract(self.posterior_mean_coef2 / self.posterior_mean_coef1, index) * x_t
 
+    def xstart_from_v(self, x_t: Tensor, index: int | Tensor, v: Tensor) -> Tensor:
+        """pred_xstart from v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0; Salimans and Ho (2022), section 4."""
+        signal = extract(np.sqrt(self.alphas_cumprod), index)
+        return signal * x_t - extract(np.sqrt(1.0 - self.alphas_cumprod), index) * v
+
+    def v_target(self, x_start: Tensor, noise: Tensor, index: int | Tensor) -> Tensor:
+        """What a network of ``model_mean_type`` v predicts of x_t made of these two, see :meth:`xstart_from_v`."""
+        signal = extract(np.sqrt(self.alphas_cumprod), index)
+        return signal * noise - extract(np.sqrt(1.0 - self.alphas_cumprod), index) * x_start
+
     def eps_from_xstart(self, x_t: Tensor, index: int | Tensor, pred_xstart: Tensor) -> Tensor:
         """The noise in ``x_t`` if its clean image is ``pred_xstart``: DDPM Eq. (4) solved for eps."""
         recip = extract(np.sqrt(1.0 / self.alphas_cumprod), index)
@@ -151,7 +172,13 @@ class GaussianDiffusion(Schedule):
             return self.xstart_from_eps(x_t, index, mean_output)
         if self.model_mean_type == "previous_x":
             return self.xstart_from_previous(x_t, index, mean_output)
-        return mean_output
+        if self.model_mean_type == "v":
+            return self.xstart_from_v(x_t, index, mean_output)
+        if self.model_mean_type == "start_x":
+            return mean_output
+        raise ValueError(
+            f"model_mean_type is {self.model_mean_type!r}, which says of no way to read a network"
+        )
 
     def log_variance(self, var_output: Tensor | None, x_t: Tensor, index: int | Tensor) -> Tensor:
         """log variance of p(x_{t-1} | x_t), broadcasting to (B, C, H, W).

@@ -49,10 +49,10 @@ def min_snr_weight(diffusion: GaussianDiffusion, t: Tensor, gamma: float, pixels
     Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (2023), section 3.4, with
     SNR = alphas_cumprod / (1 - alphas_cumprod); the mean of several ``pixels`` has that many times the SNR of one.
     An error of eps is that of x_0 times sqrt(SNR); one of the mean of x_{t-1} is that of x_0 times
-    ``posterior_mean_coef1`` (DDPM Eq. (7)).
+    ``posterior_mean_coef1`` (DDPM Eq. (7)), one of v that of x_0 over sqrt(1 - alphas_cumprod), or SNR + 1 squared.
     """
     snr = diffusion.alphas_cumprod / (1.0 - diffusion.alphas_cumprod)
-    gain = {"epsilon": snr, "start_x": 1.0, "previous_x": diffusion.posterior_mean_coef1**2}
+    gain = {"epsilon": snr, "start_x": 1.0, "previous_x": diffusion.posterior_mean_coef1**2, "v": snr + 1.0}
     return extract(np.minimum(pixels * snr, gamma) / gain[diffusion.model_mean_type], t).view(-1)
 
 
@@ -99,7 +99,10 @@ def training_losses(
     x_t = diffusion.q_sample(x_start, t, noise)
     mean_output, var_output = diffusion.split_output(model(x_t, diffusion.model_timesteps(t, x_t)), x_t)
     posterior_mean = diffusion.q_posterior_mean(x_start, x_t, t)
-    target = {"epsilon": noise, "start_x": x_start, "previous_x": posterior_mean}[diffusion.model_mean_type]
+    targets = {"epsilon": noise, "start_x": x_start, "previous_x": posterior_mean}
+    if diffusion.model_mean_type == "v":
+        targets["v"] = diffusion.v_target(x_start, noise, t)
+    target = targets[diffusion.model_mean_type]
     error = target - mean_output
     mse = _mean_square(error)
     weighted = mse if min_snr_gamma is None else mse * min_snr_weight(diffusion, t, min_snr_gamma)

@@ -1,4 +1,6 @@
-"""Samplers: plain functions of a model, a process and a first state, yielding every step.
+"""Samplers: plain functions of a prior and a first state, yielding every step.
+
+A new one takes ``(prior, x_T, *, hook, noise, count)`` as :func:`ddim_loop` does, and is a line in :data:`SAMPLERS`.
 
 Ho et al., "Denoising Diffusion Probabilistic Models" (2020, "DDPM"); Song et al., "Denoising Diffusion Implicit
 Models" (2021, "DDIM"); Lu et al., "DPM-Solver++" (2022).
@@ -6,19 +8,22 @@ Models" (2021, "DDIM"); Lu et al., "DPM-Solver++" (2022).
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Prediction
+from guided_diffusion.gaussian_diffusion import Prediction
+from guided_diffusion.prior import Prior
+from guided_diffusion.typed import Table
 
-SamplerName = Literal["ddim", "ddpm", "dpmpp_2m"]
 Hook = Callable[[Tensor, int], Tensor]  # pred_xstart, index -> rectified pred_xstart
 Noise = Callable[[Tensor], Tensor]  # like -> standard normal numbers of its shape
+Sampler = Callable[..., Iterator["Step"]]  # (prior, x_T, *, hook, noise, count), and what is its own
 Update = Callable[[int, Tensor, Tensor, Prediction], Tensor]  # index, x_t, pred_xstart, prediction -> x_{t-1}
 
 
@@ -37,18 +42,17 @@ class Step:
 
 
 def _loop(
-    model: Model,
-    diffusion: GaussianDiffusion,
+    prior: Prior,
     x_t: Tensor,
     update: Update,
     hook: Hook | None,
     count: int | None,
 ) -> Iterator[Step]:
     """What the samplers share: one call of the network a step, its estimate rectified, then their own update."""
-    x_t = x_t.float()
+    x_t, diffusion = x_t.float(), prior.diffusion
     for index in reversed(range(diffusion.num_timesteps if count is None else count)):
         with torch.no_grad():
-            prediction = diffusion.predict(model, x_t, index)
+            prediction = prior.predict(x_t, index)
             pred_xstart = prediction.pred_xstart
             if hook is not None:
                 pred_xstart = hook(pred_xstart, index)  # what it returns is not constrained again
@@ -57,8 +61,7 @@ def _loop(
 
 
 def ddim_loop(
-    model: Model,
-    diffusion: GaussianDiffusion,
+    prior: Prior,
     x_T: Tensor,
     *,
     eta: float = 0.0,
@@ -76,7 +79,7 @@ def ddim_loop(
     """
     if not 0.0 <= eta <= 1.0:
         raise ValueError(f"eta is {eta}, but must be from 0 (deterministic) to 1 (as random as DDPM)")
-    draw = noise or torch.randn_like
+    draw, diffusion = noise or torch.randn_like, prior.diffusion
 
     def update(index: int, x_t: Tensor, pred_xstart: Tensor, _: Prediction) -> Tensor:
         eps = diffusion.eps_from_xstart(x_t, index, pred_xstart)
@@ -87,12 +90,11 @@ def ddim_loop(
         x_t = math.sqrt(alpha_bar_prev) * pred_xstart + direction * eps
         return x_t + sigma * draw(x_t) if sigma > 0 else x_t
 
-    return _loop(model, diffusion, x_T, update, hook, count)
+    return _loop(prior, x_T, update, hook, count)
 
 
 def ddpm_loop(
-    model: Model,
-    diffusion: GaussianDiffusion,
+    prior: Prior,
     x_T: Tensor,
     *,
     hook: Hook | None = None,
@@ -104,21 +106,21 @@ def ddpm_loop(
     Mean: the posterior's given the rectified ``pred_xstart``; variance: by ``model_var_type``; the last step
     adds no noise.
     """
-    draw = noise or torch.randn_like
+    draw, diffusion = noise or torch.randn_like, prior.diffusion
 
     def update(index: int, x_t: Tensor, pred_xstart: Tensor, prediction: Prediction) -> Tensor:
         x_t = diffusion.q_posterior_mean(pred_xstart, x_t, index)
         return x_t + torch.exp(0.5 * prediction.log_variance) * draw(x_t) if index > 0 else x_t
 
-    return _loop(model, diffusion, x_T, update, hook, count)
+    return _loop(prior, x_T, update, hook, count)
 
 
 def dpmpp_2m_loop(
-    model: Model,
-    diffusion: GaussianDiffusion,
+    prior: Prior,
     x_T: Tensor,
     *,
     hook: Hook | None = None,
+    noise: Noise | None = None,
     count: int | None = None,
 ) -> Iterator[Step]:
     """Sample by DPM-Solver++(2M), Algorithm 2 of its paper, on the rectified ``pred_xstart``; draws no noise.
@@ -127,6 +129,7 @@ def dpmpp_2m_loop(
     of the step before; the first step, which has none, and the last, which ends at sigma = 0, are of first order,
     that is DDIM's. Parameters, order and errors as in :func:`ddim_loop`.
     """
+    diffusion = prior.diffusion
     earlier: list[tuple[float, Tensor]] = []  # h and the estimate of the step before
 
     def update(index: int, x_t: Tensor, pred_xstart: Tensor, _: Prediction) -> Tensor:
@@ -143,7 +146,7 @@ def dpmpp_2m_loop(
         ratio = math.sqrt((1 - alpha_bar_prev) / (1 - alpha_bar))
         return ratio * x_t - math.sqrt(alpha_bar_prev) * math.expm1(-h) * estimate
 
-    return _loop(model, diffusion, x_T, update, hook, count)
+    return _loop(prior, x_T, update, hook, count)
 
 
 def _log_snr(alpha_bar: float) -> float:
@@ -151,20 +154,15 @@ def _log_snr(alpha_bar: float) -> float:
     return 0.5 * (math.log(alpha_bar) - math.log1p(-alpha_bar))
 
 
-def sample_loop(
-    sampler: SamplerName,
-    model: Model,
-    diffusion: GaussianDiffusion,
-    x_T: Tensor,
-    *,
-    eta: float = 0.0,
-    hook: Hook | None = None,
-    noise: Noise | None = None,
-    count: int | None = None,
-) -> Iterator[Step]:
-    """The sampler that a configuration names; ``eta`` is for ``ddim`` alone."""
-    if sampler == "ddim":
-        return ddim_loop(model, diffusion, x_T, eta=eta, hook=hook, noise=noise, count=count)
-    if sampler == "ddpm":
-        return ddpm_loop(model, diffusion, x_T, hook=hook, noise=noise, count=count)
-    return dpmpp_2m_loop(model, diffusion, x_T, hook=hook, count=count)
+SAMPLERS: Table[Sampler] = Table("sampler", {"ddim": ddim_loop, "ddpm": ddpm_loop, "dpmpp_2m": dpmpp_2m_loop})
+"""By the name that ``sampler`` of a configuration chooses with; another name is a ValueError."""
+
+
+def with_eta(sampler: Sampler, eta: float) -> Sampler:
+    """``sampler`` with that ``eta``. Raises ValueError when it is not 0 and the sampler does not have one."""
+    if eta == 0.0:
+        return sampler
+    if "eta" not in inspect.signature(sampler).parameters:
+        name = getattr(sampler, "__name__", type(sampler).__name__)
+        raise ValueError(f"eta is {eta}, but {name} has none: leave it at 0, or sample by ddim")
+    return functools.partial(sampler, eta=eta)

@@ -13,6 +13,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from guided_diffusion.config import RuntimeConfig
 from guided_diffusion.gaussian_diffusion import Model
 
 GRID = 32
@@ -91,3 +92,18 @@ class TiledModel:
             weights[top : top + tall, left : left + wide] += window
             windows[top, left] = window
         return windows, weights
+
+
+def tile_large_images(model: Model, runtime: RuntimeConfig) -> Model:
+    """``model`` for images of any size: each goes through whole or in tiles, as ``runtime`` says of its size."""
+    by_tile: dict[int, TiledModel] = {}  # they keep the windows of the sizes that they have seen
+
+    def run(x_t: Tensor, timesteps: Tensor) -> Tensor:
+        tile = runtime.tile_of((x_t.shape[2], x_t.shape[3]))
+        if tile is None:
+            return model(x_t, timesteps)
+        if tile not in by_tile:
+            by_tile[tile] = TiledModel(model, tile, runtime.overlap)
+        return by_tile[tile](x_t, timesteps)
+
+    return run

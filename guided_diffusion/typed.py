@@ -12,6 +12,7 @@ import numbers
 import reprlib
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
@@ -25,6 +26,17 @@ class ConfigError(ValueError):
     """A configuration file has an unknown, missing or ill-typed key. The message names file, key and remedy."""
 
 
+class Table(dict[str, T]):
+    """Things of one ``kind`` by name; another name is a ValueError that lists those there are."""
+
+    def __init__(self, kind: str, entries: Mapping[str, T]) -> None:
+        super().__init__(entries)
+        self.kind = kind
+
+    def __missing__(self, name: object) -> T:
+        raise ValueError(f"there is no {self.kind} {name!r}; there are {', '.join(self)}")
+
+
 def check_fields(config: Any, prefix: str = "") -> None:
     """Hold every field of a dataclass object to its annotation; call it first in ``__post_init__``.
 
@@ -33,6 +45,8 @@ def check_fields(config: Any, prefix: str = "") -> None:
     """
     hints = typing.get_type_hints(type(config))
     for item in dataclasses.fields(config):
+        if "from_mapping" in item.metadata:
+            continue
         value = getattr(config, item.name)
         options = _options(hints[item.name])
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -70,7 +84,14 @@ def from_mapping(cls: type[T], data: object, source: str, prefix: str = "") -> T
     ]
     if missing:
         raise ConfigError(f"{source}: the key {prefix}{missing[0]} is missing")
-    values = {key: _check(value, hints[key], source, f"{prefix}{key}") for key, value in data.items()}
+    values = {}
+    for key, value in data.items():
+        own = fields[key].metadata.get("from_mapping")  # of a field that has a reader of its own
+        values[key] = (
+            own(value, source, f"{prefix}{key}.")
+            if own
+            else _check(value, hints[key], source, f"{prefix}{key}")
+        )
     try:
         return cls(**values)
     except ValueError as error:

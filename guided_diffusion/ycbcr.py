@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,15 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     """The exact inverse of :func:`rgb_to_ycbcr`."""
     planes = [plane - offset for plane, offset in zip(ycbcr.split(1, dim=1), _OFFSET, strict=True)]
     return torch.cat([_weighted(planes, row) for row in _RGB.tolist()], dim=1)
+
+
+def studio_luma_of_grey(grey: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The Y plane over 255 that :func:`rgb_to_ycbcr` gives of three equal channels, and the way back to grey.
+
+    grey: (B, 1, H, W), read as the released code reads RGB in [-1, 1].
+    """
+    gain, offset = float(_STUDIO[0].sum()), _OFFSET[0]
+    return (grey * gain + offset) / 255, lambda f: (f * 255 - offset) / gain
 
 
 def luma_tensor(levels: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:

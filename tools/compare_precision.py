@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from guided_diffusion.config import DiffusionConfig, FusionConfig
-from guided_diffusion.execution import DTYPES, Execution, Precision
+from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.execution import DTYPES, Precision
 from guided_diffusion.fusion import fuse
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
+from guided_diffusion.fusion_config import FusionConfig
+from guided_diffusion.prior import Prior
+from guided_diffusion.samplers import SAMPLERS, with_eta
 from guided_diffusion.ycbcr import luma_tensor
 from util.allocator import keep_freed_memory
 from util.cli.arguments import positive
@@ -34,7 +36,7 @@ from util.images.layouts import source_folders
 from util.images.pairs import Pair, find_pairs, fit, load_pair
 from util.logger import get_logger
 from util.markdown import markdown_rows
-from util.prior import choose_prior, load_model, read_config
+from util.prior import choose_prior, open_prior, read_config
 
 ROOT = project_root()
 BOUND = 0.01
@@ -46,18 +48,23 @@ class Process:
     """How every pair is fused, whatever the precision."""
 
     device: torch.device
-    diffusion: GaussianDiffusion
     diffusion_config: DiffusionConfig
     fusion_config: FusionConfig
 
 
-def fuse_pair(model: Model, process: Process, pair: Pair) -> np.ndarray:
+def fuse_pair(prior: Prior, process: Process, pair: Pair) -> np.ndarray:
     """The fused luma (H, W) uint8 of a pair, cropped to multiples of 32."""
     ir, vi = (luma_tensor(fit(image.luma, "crop")[None], process.device) for image in (pair.ir, pair.vi))
-    config, sampler = process.fusion_config, process.diffusion_config.sampler
-    return round_to_uint8(
-        stretch(fuse(model, process.diffusion, sampler, config, ir, vi)[0, 0].cpu().numpy())
+    config = process.fusion_config
+    fused = fuse(
+        prior,
+        (ir, vi),
+        rectification=config.em,
+        sampler=with_eta(SAMPLERS[process.diffusion_config.sampler], config.eta),
+        seed=config.seed,
+        warm_start=config.warm_start,
     )
+    return round_to_uint8(stretch(fused[0, 0].cpu().numpy()))
 
 
 def change(value: float, exact: float) -> float:
@@ -84,15 +91,15 @@ def table(
 
 
 def compare(precisions: Sequence[Precision], process: Process, pairs: Sequence[Pair], path: Path) -> str:
-    """Fuse ``pairs`` with every precision, float32 first, and say what that changes. Raises as load_model does."""
-    _, config = choose_prior(path, ROOT)
+    """Fuse ``pairs`` with every precision, float32 first, and say what that changes. Raises as open_prior does."""
     fused: dict[Precision, list[np.ndarray]] = {}
     seconds: dict[Precision, float] = {}
     names: list[Precision] = ["fp32", *(name for name in precisions if name != "fp32")]
     for name in names:
-        model, _ = load_model(path, config, ROOT, Execution(process.device, name))
+        runtime = replace(process.fusion_config.runtime, precision=name)
+        prior = open_prior(path, diffusion=process.diffusion_config, runtime=runtime, device=process.device)
         started = time.perf_counter()
-        fused[name] = [fuse_pair(model, process, pair) for pair in pairs]
+        fused[name] = [fuse_pair(prior, process, pair) for pair in pairs]
         seconds[name] = (time.perf_counter() - started) / len(pairs)
     scores, pixels = {}, {}
     for name, images in fused.items():
@@ -153,8 +160,7 @@ def main(argv: list[str] | None = None) -> int:
         path, _ = choose_prior(args.model_config, ROOT)
         config: DiffusionConfig = read_config(DiffusionConfig, ROOT / "configs/diffusion_config.yaml")
         config = replace(config, timestep_respacing=args.steps)
-        diffusion = GaussianDiffusion.from_config(config)
-        process = Process(device, diffusion, config, read_config(FusionConfig, args.fusion_config))
+        process = Process(device, config, read_config(FusionConfig, args.fusion_config))
         pairs, reasons = load_pairs(args.data, args.pairs)
         for reason in reasons:
             log.error(reason)

@@ -1,24 +1,34 @@
-"""The prior of a run: which one, its weights on the device, and what it means for the images."""
+"""The prior of a run: :func:`open_prior` chooses, loads and checks one, makes it ready, and says what it means."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from guided_diffusion.config import ModelConfig
-from guided_diffusion.execution import Execution, ready
+import torch
+
+from guided_diffusion.config import DiffusionConfig, ModelConfig, RuntimeConfig
+from guided_diffusion.execution import CompiledModel, Execution, can_compile, choose_precision, ready
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.prior import NetworkPrior
+from guided_diffusion.samplers import SAMPLERS
 from guided_diffusion.script_util import empty_model
-from guided_diffusion.typed import from_mapping
+from guided_diffusion.tiling import tile_large_images
+from guided_diffusion.typed import ConfigError, from_mapping
 from guided_diffusion.unet import AttentionBlock, UNetModel
 from util.checkpoint import CheckpointError, PriorInfo, load_prior, locate, obtain
 from util.config_io import read_yaml
+from util.device import check_precision, choose_device, device_label
 from util.files import project_root
 from util.memory import available_bytes
 
 OFFICIAL_CONFIG = "configs/model_config_imagenet.yaml"
 COMPACT_CONFIG = "configs/model_config_compact.yaml"
+
+_PREFIX = "model_config_"
 
 ROOM = 3
 """Times its float32 weights, free before loading, for which a prior may take more memory to be faster."""
@@ -28,16 +38,89 @@ T = TypeVar("T")
 log = logging.getLogger("ddfm")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LoadedPrior(NetworkPrior):
+    """A prior with the weights of a checkpoint, ready to run on images of any size that is a multiple of 32.
+
+    ``info``: the file; ``config``: the architecture; ``execution``: where and with which numbers it runs.
+    """
+
+    info: PriorInfo
+    config: ModelConfig
+    execution: Execution
+
+    @property
+    def device(self) -> torch.device:
+        """Where its images must lie."""
+        return self.execution.device
+
+    def describe(self) -> dict[str, Any]:
+        """File, hash, architecture, device and precision, for logs and images."""
+        return {
+            "prior": dataclasses.asdict(self.info),
+            # without the path: what counts is the file's hash, and images should not tell folder names
+            "model_config": dataclasses.asdict(dataclasses.replace(self.config, model_path="")),
+            "device": device_label(self.device),
+            "precision": self.execution.precision,
+        }
+
+
+def open_prior(
+    model_config: Path | str | None = None,
+    *,
+    diffusion: DiffusionConfig | None = None,
+    runtime: RuntimeConfig | None = None,
+    device: torch.device | str = "auto",
+) -> LoadedPrior:
+    """The one door to a prior: chosen, fetched if it is remote, loaded to the last key, checked, and ready to run.
+
+    ``model_config``: a YAML file, or the name of one that comes with the project, ``compact`` or ``imagenet``
+    (default: ``imagenet``, the official prior, if its checkpoint is there, else ``compact``). ``diffusion``: its
+    process and how it is read (default: as released, 100 steps). ``runtime``: precision, compiling and tiles.
+    ``device``: ``auto``, ``cpu``, ``cuda``, ``cuda:N``. Says in the log which prior it is.
+
+    Raises ValueError (a configuration, CheckpointError), OSError (DownloadError, a file that cannot be read).
+    """
+    runtime = RuntimeConfig() if runtime is None else runtime
+    if isinstance(device, str):
+        device = choose_device(device, None)
+    path, config = choose_prior(model_config, project_root())
+    precision = choose_precision(runtime.precision, config.use_fp16, device)
+    check_precision(precision, device)
+    execution = Execution(device, precision, runtime.compile and can_compile(device))
+    process = GaussianDiffusion.from_config(DiffusionConfig() if diffusion is None else diffusion)
+    network, info = load_model(path, config, project_root(), execution)
+    process.check_channels(network.params.out_channels, network.params.in_channels)
+    describe_prior(info, path)
+    log.info(execution.describe(network))
+    model = tile_large_images(CompiledModel(network) if execution.compile else network, runtime)
+    return LoadedPrior(
+        model, process, network.params.in_channels, info=info, config=config, execution=execution
+    )
+
+
 def read_config(cls: type[T], path: Path) -> T:
-    """The dataclass ``cls`` from a YAML file. Raises ValueError."""
-    return from_mapping(cls, read_yaml(path), str(path))
+    """The dataclass ``cls`` from a YAML file. Raises ConfigError, a ValueError, that names the file."""
+    config = from_mapping(cls, read_yaml(path), str(path))
+    if isinstance(config, DiffusionConfig) and config.sampler not in SAMPLERS:
+        raise ConfigError(f"{path}: sampler is {config.sampler!r}, but must be one of {', '.join(SAMPLERS)}")
+    return config
 
 
-def choose_prior(path: Path | None, root: Path) -> tuple[Path, ModelConfig]:
+def choose_prior(wanted: Path | str | None, root: Path) -> tuple[Path, ModelConfig]:
     """The model configuration asked for, or the official one if its checkpoint is there, or the compact one.
 
-    Paths of ``root``, the folder of the project, stand in for what is not in the current folder. Raises ValueError.
+    ``wanted``: a file, or NAME for ``configs/model_config_NAME.yaml``. Paths of ``root``, the folder of the project,
+    stand in for what is not in the current folder. Raises ValueError.
     """
+    shipped = {
+        path.stem.removeprefix(_PREFIX): path for path in sorted((root / "configs").glob(f"{_PREFIX}*.yaml"))
+    }
+    if isinstance(wanted, str) and not Path(wanted).suffix:
+        if wanted not in shipped:
+            raise ValueError(f"there is no prior {wanted!r}; there are {', '.join(shipped)}, or a YAML file")
+        wanted = shipped[wanted]
+    path = None if wanted is None else Path(wanted)
     if path is None:
         path = root / OFFICIAL_CONFIG
         official: ModelConfig = read_config(ModelConfig, path)

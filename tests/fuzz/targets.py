@@ -15,7 +15,8 @@ import tifffile
 import torch
 from PIL import Image
 
-from guided_diffusion.config import DiffusionConfig, FusionConfig, ModelConfig
+from guided_diffusion.config import DiffusionConfig, ModelConfig
+from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.typed import ConfigError

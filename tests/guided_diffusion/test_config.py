@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from guided_diffusion.config import DiffusionConfig, EMConfig, FusionConfig, ModelConfig
+from guided_diffusion.config import DiffusionConfig, ModelConfig
+from guided_diffusion.em_paper import Paper
+from guided_diffusion.em_released import Released
 from guided_diffusion.fusion import step_count
+from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.typed import ConfigError, from_mapping
 from util.config_io import read_yaml
@@ -22,7 +25,7 @@ def test_shipped_files_are_valid_and_hold_the_defaults():
     for path in Path("configs").glob("model_config_*.yaml"):
         from_mapping(ModelConfig, read_yaml(path), str(path))
     paper = from_mapping(FusionConfig, read_yaml("configs/fusion_config_paper.yaml"), "p")
-    assert paper == FusionConfig(em=EMConfig(variant="paper", rho=0.1))
+    assert paper == FusionConfig(em=Paper())
 
 
 def test_the_quick_files_take_25_evaluations_and_change_nothing_else_but_the_size():
@@ -30,7 +33,7 @@ def test_the_quick_files_take_25_evaluations_and_change_nothing_else_but_the_siz
     diffusion = from_mapping(DiffusionConfig, read_yaml("configs/diffusion_config_quick.yaml"), "d")
     assert fusion == FusionConfig(warm_start=400, fit="pad")
     assert diffusion == DiffusionConfig(timestep_respacing=62)
-    assert step_count(GaussianDiffusion.from_config(diffusion), fusion) == 25
+    assert step_count(GaussianDiffusion.from_config(diffusion), fusion.warm_start) == 25
 
 
 def test_published_files_with_unquoted_lists_and_capital_booleans(tmp_path: Path):
@@ -78,7 +81,7 @@ def test_numbers_that_yaml_reads_as_text_are_taken_as_numbers(tmp_path: Path):
     """YAML 1.1 wants a dot and a sign in 1.0e-3; people write 1e-3."""
     path = tmp_path / "f.yaml"
     path.write_text("em:\n  rho: 1e-3\n")
-    assert from_mapping(FusionConfig, read_yaml(path), "f").em == EMConfig(rho=1e-3)
+    assert from_mapping(FusionConfig, read_yaml(path), "f").em == Released(rho=1e-3)
 
 
 def test_off_without_quotes_is_the_word_off(tmp_path: Path):

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.rule_weights import rule_state_dict
-from guided_diffusion.config import DiffusionConfig, EMConfig
+from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.execution import (
     CompiledModel,
     Execution,
@@ -25,9 +25,10 @@ from guided_diffusion.execution import (
     choose_precision,
     ready,
 )
-from guided_diffusion.fusion import Rectifier
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.samplers import SamplerName, sample_loop
+from guided_diffusion.prior import NetworkPrior
+from guided_diffusion.rectification import RECTIFICATIONS, LumaHook
+from guided_diffusion.samplers import SAMPLERS, with_eta
 from guided_diffusion.script_util import create_model
 from guided_diffusion.unet import UNetModel
 from tests.conftest import TINY
@@ -222,19 +223,16 @@ def test_the_watch_notices():
 
 @pytest.mark.parametrize("sampler, eta", [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0), ("dpmpp_2m", 0.0)])
 @pytest.mark.parametrize("variant", ["released", "paper"])
-def test_no_step_waits_for_the_host(
-    sampler: SamplerName, eta: float, variant: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_no_step_waits_for_the_host(sampler: str, eta: float, variant: Any, monkeypatch: pytest.MonkeyPatch):
     """On the meta device, which computes nothing and from which no number can be taken at all."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which does not know that device
     meta = torch.device("meta")
     model = ready(tiny(), Execution(meta))
     diffusion = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=4))
     ir, vi = torch.empty((2, 2, 1, 32, 48), device=meta)
-    hook = Rectifier(EMConfig(variant=variant), ir, vi)
-    steps = sample_loop(
-        sampler, model, diffusion, torch.empty((2, 3, 32, 48), device=meta), eta=eta, hook=hook
-    )
+    hook = LumaHook(RECTIFICATIONS[variant](), (ir, vi), diffusion)
+    x_T = torch.empty((2, 3, 32, 48), device=meta)
+    steps = with_eta(SAMPLERS[sampler], eta)(NetworkPrior(model, diffusion), x_T, hook=hook)
     with NoNewTensors(), HostTraffic() as traffic:
         assert len(list(steps)) == 4
     assert traffic.seen == []

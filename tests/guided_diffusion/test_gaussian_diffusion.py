@@ -16,13 +16,15 @@ from guided_diffusion.gaussian_diffusion import (
     dynamic_thresholding,
     extract,
 )
+from guided_diffusion.prior import NetworkPrior
 from guided_diffusion.respace import named_betas
 from guided_diffusion.samplers import (
+    SAMPLERS,
     Step,
     ddim_loop,
     ddpm_loop,
     dpmpp_2m_loop,
-    sample_loop,
+    with_eta,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -166,7 +168,8 @@ def test_channels_that_do_not_fit(var_type: str) -> None:
     with pytest.raises(ValueError, match=f"gives {wrong} channels.*model_var_type: {var_type}.*learn_sigma"):
         next(
             ddim_loop(
-                lambda x, t: x.new_zeros(1, wrong, 4, 4), make(model_var_type=var_type), normal(1, 3, 4, 4)
+                NetworkPrior(lambda x, t: x.new_zeros(1, wrong, 4, 4), make(model_var_type=var_type)),
+                normal(1, 3, 4, 4),
             )
         )
 
@@ -194,7 +197,9 @@ def test_ddim_steps_are_the_regressions_of_gaussian_data() -> None:
     """x_{t-1} = sqrt(a') E[x_0 | x_t] + sqrt(1 - a') E[eps | x_t], both linear regressions on x_t."""
     diffusion = make(clip_denoised=False, model_var_type="learned")
     x = np.linspace(-3, 3, 61)
-    for step in ddim_loop(exact_model(diffusion), diffusion, torch.from_numpy(x).view(1, 1, 1, -1)):
+    for step in ddim_loop(
+        NetworkPrior(exact_model(diffusion), diffusion, 1), torch.from_numpy(x).view(1, 1, 1, -1)
+    ):
         a, a_prev = diffusion.alphas_cumprod[step.index], diffusion.alphas_cumprod_prev[step.index]
         covariance = math.sqrt(a_prev * a) * S**2 + math.sqrt((1 - a_prev) * (1 - a))
         x = math.sqrt(a_prev) * MU + covariance / (a * S**2 + 1 - a) * (x - math.sqrt(a) * MU)
@@ -212,7 +217,7 @@ def test_ddim_carries_noise_to_the_data_along_the_flow(steps: int) -> None:
     x_T = torch.linspace(-3, 3, 61).view(1, 1, 1, -1)
     a = float(diffusion.alphas_cumprod[-1])
     quantile = (x_T - math.sqrt(a) * MU) / math.sqrt(a * S**2 + 1 - a)
-    image = last(ddim_loop(exact_model(diffusion), diffusion, x_T)).x_t
+    image = last(ddim_loop(NetworkPrior(exact_model(diffusion), diffusion, 1), x_T)).x_t
     torch.testing.assert_close(image, MU + S * quantile, rtol=0.0, atol=5 / steps)
 
 
@@ -236,7 +241,7 @@ def test_dpmpp_2m_is_of_second_order() -> None:
             x_start = (MU / S**2 + math.sqrt(here) / (1 - here) * x) / (1 / S**2 + here / (1 - here))
             return (x - math.sqrt(here) * x_start) / math.sqrt(1 - here)
 
-        states = list(loop(model, diffusion, x_T))
+        states = list(loop(NetworkPrior(model, diffusion, 1), x_T))
         # one before the last step, whose first order would hide the rest
         a_end = float(diffusion.alphas_cumprod[0])
         quantile = (x_T - math.sqrt(a) * MU) / math.sqrt(a * S**2 + 1 - a)
@@ -252,8 +257,8 @@ def test_dpmpp_2m_without_an_estimate_before_is_ddim() -> None:
     diffusion = make(timestep_respacing=2, model_var_type="fixed_small")
     x_T = normal(1, 3, 4, 4)
     for one, other in zip(
-        dpmpp_2m_loop(exact_model(diffusion), diffusion, x_T),
-        ddim_loop(exact_model(diffusion), diffusion, x_T),
+        dpmpp_2m_loop(NetworkPrior(exact_model(diffusion), diffusion), x_T),
+        ddim_loop(NetworkPrior(exact_model(diffusion), diffusion), x_T),
         strict=True,
     ):
         torch.testing.assert_close(one.x_t, other.x_t, rtol=0.0, atol=1e-5)
@@ -265,7 +270,7 @@ def test_the_last_steps_alone_go_on_from_the_state_before_them(sampler) -> None:
     model, x_T = exact_model(diffusion), normal(1, 3, 4, 4)
 
     def run(x: Tensor, count: int | None) -> list[Step]:
-        return list(sample_loop(sampler, model, diffusion, x, noise=torch.ones_like, count=count))
+        return list(SAMPLERS[sampler](NetworkPrior(model, diffusion), x, noise=torch.ones_like, count=count))
 
     whole = run(x_T, None)
     rest = run(whole[-6].x_t, 5)
@@ -280,8 +285,7 @@ def test_ddpm_with_exact_mean_and_variance_samples_the_data(mean_type: str) -> N
     diffusion = make(model_mean_type=mean_type, model_var_type="learned", clip_denoised=False)
     generator = torch.Generator().manual_seed(3)
     steps = ddpm_loop(
-        exact_model(diffusion),
-        diffusion,
+        NetworkPrior(exact_model(diffusion), diffusion, 1),
         normal(1, 1, 180, 180),
         noise=lambda like: torch.randn(like.shape, generator=generator),
     )
@@ -303,7 +307,7 @@ def test_mean_types_give_one_trajectory(sampler, mean_type: str) -> None:
         diffusion = make(model_mean_type=mean_type, model_var_type="fixed_large")
         model, x_T = exact_model(diffusion), normal(1, 3, 4, 4)
         return torch.stack(
-            [s.x_t for s in sample_loop(sampler, model, diffusion, x_T, noise=torch.ones_like)]
+            [s.x_t for s in SAMPLERS[sampler](NetworkPrior(model, diffusion), x_T, noise=torch.ones_like)]
         )
 
     # float32 rounding of eps grows by 1 / sqrt(alphas_cumprod) = 157 in the first estimate.
@@ -316,8 +320,8 @@ def test_ddim_with_eta_one_is_ddpm_with_the_small_variance() -> None:
     draws = [normal(1, 3, 4, 4, seed=seed) for seed in range(diffusion.num_timesteps)]
     ddim_noise, ddpm_noise = iter(draws), iter(draws)
     model, x_T = exact_model(diffusion), normal(1, 3, 4, 4, seed=99)
-    ddim = ddim_loop(model, diffusion, x_T, eta=1.0, noise=lambda like: next(ddim_noise))
-    ddpm = ddpm_loop(model, diffusion, x_T, noise=lambda like: next(ddpm_noise))
+    ddim = ddim_loop(NetworkPrior(model, diffusion), x_T, eta=1.0, noise=lambda like: next(ddim_noise))
+    ddpm = ddpm_loop(NetworkPrior(model, diffusion), x_T, noise=lambda like: next(ddpm_noise))
     for a, b in zip(ddim, ddpm, strict=True):
         torch.testing.assert_close(a.x_t, b.x_t, rtol=0.0, atol=1e-4)  # rounding as above
 
@@ -330,7 +334,9 @@ def test_ddim_step_equals_the_published_trajectory() -> None:
     diffusion = make(timestep_respacing=10)
     steps = list(
         ddim_loop(
-            lambda x, t: x.new_zeros(1, 6, *x.shape[2:]), diffusion, x_T, hook=lambda _, i: pred_xstart[9 - i]
+            NetworkPrior(lambda x, t: x.new_zeros(1, 6, *x.shape[2:]), diffusion),
+            x_T,
+            hook=lambda _, i: pred_xstart[9 - i],
         )
     )
     assert [step.t for step in steps] == timesteps
@@ -347,7 +353,9 @@ def test_hook_rectifies_every_clamped_estimate(sampler) -> None:
         return torch.full_like(pred_xstart, 2.5)
 
     diffusion = make(model_var_type="fixed_small")
-    steps = list(sample_loop(sampler, lambda x, t: 50 * x, diffusion, normal(2, 3, 4, 4), hook=hook))
+    steps = list(
+        SAMPLERS[sampler](NetworkPrior(lambda x, t: 50 * x, diffusion), normal(2, 3, 4, 4), hook=hook)
+    )
     assert [index for index, _ in calls] == [step.index for step in steps] == list(range(19, -1, -1))
     assert max(largest for _, largest in calls) == 1.0
     assert all((step.pred_xstart == 2.5).all() for step in steps)  # beyond the range: not clamped again
@@ -361,7 +369,7 @@ def test_deterministic_ddim_draws_nothing() -> None:
     diffusion = make(model_var_type="fixed_small")
     before = torch.get_rng_state()
     for noise in (no_noise, None):
-        list(ddim_loop(exact_model(diffusion), diffusion, normal(1, 3, 4, 4), noise=noise))
+        list(ddim_loop(NetworkPrior(exact_model(diffusion), diffusion), normal(1, 3, 4, 4), noise=noise))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -376,8 +384,8 @@ def test_batch_equals_its_members(sampler, eta: float) -> None:
         def noise(like: Tensor) -> Tensor:
             return torch.stack([torch.randn(like.shape[1:], generator=generator) for generator in generators])
 
-        model = exact_model(diffusion)
-        return last(sample_loop(sampler, model, diffusion, x_T[members], eta=eta, noise=noise)).x_t
+        prior = NetworkPrior(exact_model(diffusion), diffusion)
+        return last(with_eta(SAMPLERS[sampler], eta)(prior, x_T[members], noise=noise)).x_t
 
     together = run([0, 1, 2])
     for member in (2, 0, 1):
@@ -390,8 +398,8 @@ def test_loop_is_free_of_gradients_and_synchronisation(sampler) -> None:
     """Meta tensors have no values, so any read of one by the host (``item``, ``if tensor``) would raise."""
     weight = torch.nn.Parameter(torch.ones(1, 3, 1, 1, device="meta"))
     diffusion = make(model_var_type="fixed_small", dynamic_threshold=True)
-    steps = sample_loop(
-        sampler, lambda x, t: x * weight, diffusion, torch.empty(2, 3, 8, 8, device="meta"), eta=0.5
+    steps = SAMPLERS[sampler](
+        NetworkPrior(lambda x, t: x * weight, diffusion), torch.empty(2, 3, 8, 8, device="meta")
     )
     for step in steps:
         assert torch.is_grad_enabled()  # the consumer's own mode is left alone
@@ -407,7 +415,7 @@ def test_state_stays_float32_under_a_half_precision_model() -> None:
         seen.append(x_t.dtype)
         return x_t.bfloat16()
 
-    steps = list(ddpm_loop(model, diffusion, normal(1, 3, 4, 4).half()))
+    steps = list(ddpm_loop(NetworkPrior(model, diffusion), normal(1, 3, 4, 4).half()))
     assert set(seen) == {torch.float32}
     assert {step.x_t.dtype for step in steps} == {step.pred_xstart.dtype for step in steps} == {torch.float32}
 
@@ -415,4 +423,4 @@ def test_state_stays_float32_under_a_half_precision_model() -> None:
 @pytest.mark.parametrize("eta", [-0.1, 1.5, math.nan])
 def test_eta_out_of_range(eta: float) -> None:
     with pytest.raises(ValueError, match=r"from 0 .* to 1"):
-        next(ddim_loop(lambda x, t: x, make(), normal(1, 3, 4, 4), eta=eta))
+        next(ddim_loop(NetworkPrior(lambda x, t: x, make()), normal(1, 3, 4, 4), eta=eta))

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from guided_diffusion.config import DiffusionConfig, FusionConfig
+from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.noise import PairNoise
+from guided_diffusion.prior import NetworkPrior
+from guided_diffusion.samplers import SAMPLERS
 from tests.conftest import TINY, rule_model
 
 CPU = torch.device("cpu")
@@ -53,9 +55,7 @@ def test_padding_changes_little_away_from_the_border(sampler: str):
 
     def run(size: int, cores: list[tuple[int, int]] | None) -> np.ndarray:
         i, v = (side[:, :, :size, :size] for side in (ir, vi))
-        fused = fuse(
-            model, diffusion, "ddpm" if sampler == "ddpm" else "ddim", FusionConfig(), i, v, None, cores
-        )
+        fused = fuse(NetworkPrior(model, diffusion), (i, v), sampler=SAMPLERS[sampler], cores=cores)
         return fused[0, 0, :32, :32].numpy()
 
     cropped, padded, strange = run(64, None), run(96, [(64, 64)]), run(96, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from guided_diffusion.config import DiffusionConfig, FusionConfig
+from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.fusion import step_count
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from tests.conftest import PriorFiles, make_pair
@@ -46,7 +46,7 @@ def test_table_and_picture(tmp_path: Path, tiny_prior: PriorFiles, capsys: pytes
 def test_as_many_evaluations_as_it_says(tmp_path: Path, count: int, warm: int):
     Way("ddim", count, warm).configure(tmp_path, compare_evaluations.ROOT)
     diffusion = GaussianDiffusion.from_config(DiffusionConfig(**read_yaml(tmp_path / "diffusion.yaml")))
-    assert step_count(diffusion, FusionConfig(warm_start=warm or None)) == count
+    assert step_count(diffusion, warm or None) == count
     assert read_yaml(tmp_path / "fusion.yaml")["warm_start"] == (warm or None)
 
 

@@ -19,6 +19,8 @@ from benchmarks.cost import gflop, parameters
 from benchmarks.step import Case, Outcome
 from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.prior import NetworkPrior
+from guided_diffusion.samplers import SAMPLERS
 from guided_diffusion.script_util import empty_model
 from tests.conftest import PriorFiles
 from tools import evaluate_prior
@@ -191,8 +193,8 @@ def test_a_sample_of_a_gaussian_is_that_gaussian():
     def network(x: Tensor, t: Tensor) -> Tensor:
         return torch.full_like(x, 0.5)
 
-    for sampler in ("ddim", "ddpm", "dpmpp_2m"):
-        images = draw_samples(network, diffusion, sampler, (8, 16), [1, 2], CPU)
+    for sampler in SAMPLERS:
+        images = draw_samples(NetworkPrior(network, diffusion), SAMPLERS[sampler], (8, 16), [1, 2], CPU)
         assert images.shape == (2, 8, 16, 3) and (images == round(1.5 * 127.5)).all()
 
 
@@ -200,8 +202,9 @@ def test_samples_depend_on_their_own_seed_alone(tiny_prior: PriorFiles):
     model = empty_model(ModelConfig(**tiny_prior.keys))
     model.load_state_dict(torch.load(tiny_prior.checkpoint, weights_only=True), assign=True)
     diffusion = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=2))
-    both = draw_samples(model, diffusion, "ddpm", (16, 32), [1, 2], CPU)
-    np.testing.assert_array_equal(draw_samples(model, diffusion, "ddpm", (16, 32), [2], CPU)[0], both[1])
+    prior = NetworkPrior(model, diffusion)
+    both = draw_samples(prior, SAMPLERS["ddpm"], (16, 32), [1, 2], CPU)
+    np.testing.assert_array_equal(draw_samples(prior, SAMPLERS["ddpm"], (16, 32), [2], CPU)[0], both[1])
     assert (both[0] != both[1]).any()
 
 

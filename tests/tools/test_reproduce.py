@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guided_diffusion.config import EMConfig
+from guided_diffusion.em_paper import Paper
+from guided_diffusion.em_released import Released
 from tests.conftest import PriorFiles, make_pair
 from tools import reproduce
-from tools.reproduction.checks import em_alone
+from tools.reproduction.checks import AsPrinted, em_alone
 from tools.reproduction.grid import Run
 from util.evaluation.metrics import evaluate
 
@@ -100,10 +101,10 @@ def test_forms_of_the_iteration_on_two_flat_regions():
     """Without a cap the derived form takes everything from one source; the released one stays at the mean."""
     ir, vi = np.full((48, 48), 200, np.uint8), np.full((48, 48), 60, np.uint8)
     ir[:, 24:] = 90
-    *_, free = em_alone(EMConfig("paper", rho=0.1, cap=None), ir, vi)
+    *_, free = em_alone(Paper(cap=None), ir, vi)
     levels = (free + 1) * 127.5
     assert min(np.abs(levels - ir).max(), np.abs(levels - vi).max()) < 1
-    *_, released = em_alone(EMConfig(), ir, vi)
+    *_, released = em_alone(Released(), ir, vi)
     np.testing.assert_allclose((released + 1) * 127.5, (ir / 2 + vi / 2), atol=1)
-    *before, printed = em_alone(EMConfig("paper", rho=0.1, cap=None), ir, vi, noise=10.0, as_printed=True)
+    *before, printed = em_alone(AsPrinted(cap=None), ir, vi, noise=10.0)
     assert np.isfinite(printed).all() and not np.allclose(printed, free, atol=0.1) and len(before) == 99

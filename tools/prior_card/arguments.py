@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from guided_diffusion.samplers import SamplerName
+from guided_diffusion.samplers import SAMPLERS
 from tools.prior_card.denoising import DENOISERS
 from tools.training.validation import SIGMAS
 
@@ -73,7 +73,7 @@ def parse_args(description: str | None, argv: list[str] | None = None) -> argpar
     add("--sizes", type=size, nargs="+", default=sizes, help="(default 64x64 128x128 320x480 192x128)")
     add("--sample_count", type=int, default=4, help="images of each size (default %(default)s)")
     add("--sample_steps", type=int, default=100, help="steps of the sampler (default %(default)s)")
-    add("--sampler", choices=get_args(SamplerName), help="(default: that of the diffusion configuration)")
+    add("--sampler", choices=list(SAMPLERS), help="(default: that of the diffusion configuration)")
     add(
         "--dynamic_threshold",
         action=argparse.BooleanOptionalAction,

@@ -14,22 +14,21 @@ from tqdm import tqdm
 
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
-from guided_diffusion.samplers import SamplerName, sample_loop
+from guided_diffusion.prior import NetworkPrior, Prior
+from guided_diffusion.samplers import SAMPLERS, Sampler
 from util.images.image_io import write_png
 
 GAP = 4
 
 
 def draw_samples(
-    model: Model,
-    diffusion: GaussianDiffusion,
-    sampler: SamplerName,
+    prior: Prior,
+    sampler: Sampler,
     size: tuple[int, int],
     seeds: Sequence[int],
     device: torch.device,
-    channels: int = 3,
 ) -> np.ndarray:
-    """Images (N, H, W, channels) uint8, one for each seed; each comes out the same whichever others there are."""
+    """Images (N, H, W, C) uint8, one for each seed; each comes out the same whichever others there are."""
     images = []
     for seed in tqdm(seeds, desc=f"sampling {size[1]}x{size[0]}", unit="image"):
         generator = torch.Generator().manual_seed(seed)
@@ -37,9 +36,9 @@ def draw_samples(
         def noise(like: Tensor, generator: torch.Generator = generator) -> Tensor:
             return torch.randn(like.shape, generator=generator).to(device)
 
-        x = torch.zeros(1, channels, *size, device=device)
+        x = torch.zeros(1, prior.channels, *size, device=device)
         x_T = noise(x)
-        for step in sample_loop(sampler, model, diffusion, x_T, noise=noise):
+        for step in sampler(prior, x_T, noise=noise):
             x = step.x_t
         images.append((x[0].clamp(-1, 1) + 1).mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy())
     return np.stack(images)
@@ -73,10 +72,10 @@ def write_grids(
     Raises ValueError when ``steps`` do not fit the process, OSError when a file cannot be written.
     """
     diffusion = GaussianDiffusion.from_config(dataclasses.replace(config, timestep_respacing=steps))
-    paths = []
+    prior, paths = NetworkPrior(model, diffusion, channels), []
     for height, width in sizes:
         seeds = range(seed, seed + count)
-        images = draw_samples(model, diffusion, config.sampler, (height, width), seeds, device, channels)
+        images = draw_samples(prior, SAMPLERS[config.sampler], (height, width), seeds, device)
         sheet = grid(images)
         paths.append(folder / f"samples_{width}x{height}.png")
         threshold = ", dynamic threshold" * config.dynamic_threshold

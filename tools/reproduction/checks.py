@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guided_diffusion import em
-from guided_diffusion.config import EMConfig
-from guided_diffusion.fusion import Rectifier
+from guided_diffusion.em import EMState
+from guided_diffusion.em_paper import Paper
+from guided_diffusion.em_released import Released
+from guided_diffusion.rectification import Rectification
 from guided_diffusion.ycbcr import luma_tensor
 from tools.reproduction.grid import ALONE, Grid, Run
 from util.evaluation.folders import Result, Scores, Triple, mean_of
@@ -189,7 +192,7 @@ def definitions(triples: Sequence[Triple]) -> str:
     scores: dict[str, list[Scores]] = {label: [] for label in labels}
     for triple in triples:
         _, ir, vi = read_levels(triple)
-        *_, luma = em_alone(EMConfig(), ir, vi)
+        *_, luma = em_alone(Released(), ir, vi)
         values = stretch(luma).astype(np.float64)
         rounded, a, b = Image(round_to_uint8(values)), Image(ir), Image(vi)
         exact = Image(rounded.levels)
@@ -210,20 +213,20 @@ def definitions(triples: Sequence[Triple]) -> str:
 
 def borders(triples: Sequence[Triple]) -> str:
     """Where pixels end up, and edges that no source has, for the forms of the EM iteration without a prior."""
-    forms: dict[str, tuple[EMConfig, bool]] = {
-        "as printed: Eq. (16) upside down, no cap": (EMConfig("paper", rho=0.1, cap=None), True),
-        "put right, no cap": (EMConfig("paper", rho=0.1, cap=None), False),
-        "put right, cap 2 (`paper`)": (EMConfig("paper", rho=0.1), False),
-        "`released`": (EMConfig(), False),
+    forms: dict[str, Rectification[Any]] = {
+        "as printed: Eq. (16) upside down, no cap": AsPrinted(cap=None),
+        "put right, no cap": Paper(cap=None),
+        "put right, cap 2 (`paper`)": Paper(),
+        "`released`": Released(),
     }
     names = ("at infrared, %", "at visible, %", "near the middle, %", "new edges", "last change, levels")
     rows = [["form", "start", *names]]
-    for label, (config, as_printed) in forms.items():
+    for label, rectification in forms.items():
         for start, noise in (("mean", 0.0), (f"mean and noise of {START_NOISE:g} levels", START_NOISE)):
             lines = []
             for triple in triples:
                 _, ir, vi = read_levels(triple)
-                *_, before, luma = em_alone(config, ir, vi, noise, as_printed)
+                *_, before, luma = em_alone(rectification, ir, vi, noise)
                 lines.append(_places(luma, before, ir, vi))
             rows.append([label, start, *(f"{mean_of(lines)[name]:.2f}" for name in names)])
     return f"{markdown_rows(*rows)}\n\nMeans over {len(triples)} pairs."
@@ -250,31 +253,26 @@ def _places(luma: Values, before: Values, ir: Levels, vi: Levels) -> Scores:
 
 
 def em_alone(
-    config: EMConfig, ir: Levels, vi: Levels, noise: float = 0.0, as_printed: bool = False
+    rectification: Rectification[Any], ir: Levels, vi: Levels, noise: float = 0.0
 ) -> Iterator[Values]:
     """The luma, (H, W) about [-1, 1], after each iteration from the mean of the sources, without a prior.
 
-    ``noise``: deviation, in grey levels, of Gaussian noise added to the start. ``as_printed``: Eq. (16) as it
-    stands in the paper.
+    ``noise``: deviation, in grey levels, of Gaussian noise added to the start.
     """
     a, b = (luma_tensor(image[None]) for image in (ir, vi))
     generator = torch.Generator().manual_seed(3407)
     f = (a + b) / 2 + torch.randn(a.shape, generator=generator) * (noise / 127.5)
-    rectifier = Rectifier(config, a, b)
+    state = rectification.start((a, b))
     for _ in range(ITERATIONS):
         with torch.no_grad():
-            f = _printed_step(rectifier, f) if as_printed else rectifier.rectify_luma(f)
+            f, state = rectification.step(state, f)
         yield f[0, 0].double().numpy()
 
 
-def _printed_step(rectifier: Rectifier, f: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class AsPrinted(Paper):
     """Algorithm 1 with the right side of Eq. (16) as printed, the reciprocal of the expectation that is meant."""
-    problem, state = rectifier.problem, rectifier.state
-    assert isinstance(state, em.EMState)
-    config, y, x = problem.config, problem.y, f - problem.v
-    m, n = (1 / value for value in em.inverse_expectations(config, y, x, state.gamma, state.rho))
-    gamma, rho = em.scale_update(m, state.gamma), em.scale_update(n, state.rho)
-    k = em.k_update(problem.transfer, x, state.u1, state.u2)
-    u1, u2 = em.u_update(em.periodic_gradient(k), config.lamb, config.rho)
-    rectifier.state = em.EMState(gamma, rho, u1, u2)
-    return problem.v + em.x_update(y, m, n, k, config.rho)
+
+    def expectations(self, y: Tensor, x: Tensor, state: EMState) -> tuple[Tensor, Tensor]:
+        m, n = super().expectations(y, x, state)
+        return 1 / m, 1 / n

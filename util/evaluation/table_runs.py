@@ -163,8 +163,10 @@ def _origin(run: dict[str, Any]) -> tuple[str, str]:
     """Which prior made the images, in a word, and all that made them, in a sentence."""
     em, diffusion = run["fusion_config"]["em"], run["diffusion_config"]
     steps = f"timestep_respacing {diffusion['timestep_respacing']}"
-    solver = f"phi fixed at {em['phi']} (ADMM)" if em["phi"] is not None else "EM"
-    how = f"{solver}, variant {em['variant']}, {'' if em['tv'] else 'no '}total variation"
+    solver = f"phi fixed at {em['phi']} (ADMM)" if em.get("phi") is not None else "EM"
+    how = f"{solver}, variant {em.get('roles', em['variant'])}"
+    if "tv" in em:
+        how += f", {'' if em['tv'] else 'no '}total variation"
     if run["prior"] is None:
         return "no prior", f"no diffusion prior, iterations alone, {steps}, {how}"
     from util.checkpoint import PriorInfo  # here, for it brings torch, which evaluating does without

@@ -7,11 +7,13 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from util.files import write_atomically
 from util.logger import shown
@@ -36,6 +38,18 @@ class PairRecord:
     reason: str = ""
     seconds: float | None = None
     files: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class StepDone:
+    """A batch has taken a step; ``lumas`` gives its states, (B, H, W) about [-1, 1], in the order of ``stems``."""
+
+    stems: list[str]
+    index: int
+    lumas: Callable[[], np.ndarray]
+
+
+OnEvent = Callable[[StepDone | PairRecord], None]
 
 
 class RunRecord:

@@ -19,7 +19,7 @@ from util.logger import LenientStream, shown
 from util.memory import MemoryPlan, free_memory, ran_out_of_memory
 from util.run.batching import BatchSize, BatchSizes, take_all
 from util.run.messages import Inbox
-from util.run.record import PairRecord, RunRecord
+from util.run.record import OnEvent, PairRecord, RunRecord, StepDone
 from util.run.results import ResultWriter
 
 OnStep = Callable[[int, Callable[[], np.ndarray]], None]
@@ -66,7 +66,8 @@ class Runner:
 
     ``fuse`` takes pairs of one fitted size and a callback, and returns their fused lumas (B, H, W), not
     stretched; after each step it calls the callback with the step's index and a function that gives the lumas
-    of the state. ``inbox``: what the other processes of the run tell this one, if there are any.
+    of the state. ``inbox``: what the other processes of the run tell this one, if there are any. ``on_event`` is told
+    of every step and pair.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class Runner:
         record: RunRecord,
         options: RunOptions,
         inbox: Inbox | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         self.fuse, self.writer, self.record, self.options, self.inbox = fuse, writer, record, options, inbox
+        self.on_event = on_event or (lambda event: None)
         self.plan = MemoryPlan(options.memory_share)
         self.sizes = BatchSizes(options.batch_size, self.plan.fits)
         disable = True if options.quiet else None
@@ -110,7 +113,7 @@ class Runner:
                 log.info(f"rank {rank}: {pair.stem}: {pair.seconds:.1f} s, {pair.files[-1]}")
             else:
                 self._forget_pair()
-            self.record.add(pair)
+            self._note(pair)
 
     def _await_others(self) -> None:
         """Until the other processes have come to their end; an interruption reaches them too, and they end soon."""
@@ -147,7 +150,7 @@ class Runner:
 
     def _fail(self, problem: Problem) -> None:
         log.error(f"{problem.stem}: {problem.reason}")
-        self.record.add(PairRecord(problem.stem, "failed", problem.reason))
+        self._note(PairRecord(problem.stem, "failed", problem.reason))
         self._forget_pair()
 
     def _skip(self, pair: Pair) -> bool:
@@ -156,9 +159,14 @@ class Runner:
         if self.options.overwrite or not self.writer.is_done(pair, steps):
             return False
         log.info(f"{pair.stem}: skipped, its result is there (--overwrite makes it anew)")
-        self.record.add(PairRecord(pair.stem, "skipped", files=[str(self.writer.recon_path(pair))]))
+        self._note(PairRecord(pair.stem, "skipped", files=[str(self.writer.recon_path(pair))]))
         self._forget_pair()
         return True
+
+    def _note(self, pair: PairRecord) -> None:
+        """Keep what became of a pair, and tell of it."""
+        self.record.add(pair)
+        self.on_event(pair)
 
     def _forget_pair(self) -> None:
         self.bar.total = max(0, (self.bar.total or 0) - self.options.steps)
@@ -214,6 +222,7 @@ class Runner:
         def on_step(index: int, lumas: Callable[[], np.ndarray]) -> None:
             self.bar.update(len(pairs))
             steps_done.append(time.monotonic())
+            self.on_event(StepDone([pair.stem for pair in pairs], index, lumas))
             if self.inbox is not None:
                 self._hear(self.inbox.news())
             if self.options.record_steps:
@@ -230,7 +239,7 @@ class Runner:
             _stop_if_full(error)
             return
         log.info(f"{pair.stem}: {seconds:.1f} s, {files[-1]}")
-        self.record.add(PairRecord(pair.stem, "done", seconds=round(seconds, 3), files=files))
+        self._note(PairRecord(pair.stem, "done", seconds=round(seconds, 3), files=files))
 
 
 def _seconds_without_start(started: float, steps_done: list[float], ended: float) -> float:

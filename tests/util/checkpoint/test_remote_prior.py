@@ -15,8 +15,9 @@ from tests.conftest import PriorFiles, make_pair
 from tests.file_server import FileServer, serving
 from util.checkpoint import download as download_module
 from util.checkpoint import locate
+from util.files import project_root
 
-CONFIGS = sample.ROOT / "configs"
+CONFIGS = project_root() / "configs"
 Run = Callable[[str], int]
 
 
@@ -33,7 +34,8 @@ def run(tmp_path: Path, tiny_prior: PriorFiles, monkeypatch: pytest.MonkeyPatch)
     """Runs sample.py, as if the project lay in the temporary folder, with a prior from an address."""
     make_pair(tmp_path / "input", "a")
     (tmp_path / "diffusion.yaml").write_text("timestep_respacing: 2\n")
-    monkeypatch.setattr(sample, "ROOT", tmp_path)
+    for module in ("sample", "util.prior", "util.run.folder"):
+        monkeypatch.setattr(f"{module}.project_root", lambda: tmp_path)
 
     def with_prior(model_path: str) -> int:
         (tmp_path / "model.yaml").write_text(yaml.safe_dump({**tiny_prior.keys, "model_path": model_path}))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from guided_diffusion.config import FusionConfig
+from guided_diffusion.admm import FixedBalance
+from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.typed import from_mapping
 from util.config_io import read_yaml
 
@@ -25,8 +26,11 @@ CHANGES = {
 
 def flat(path: Path) -> dict[str, Any]:
     """Every setting, those that the file leaves to their defaults too."""
-    keys = asdict(from_mapping(FusionConfig, read_yaml(path), str(path)))
-    return {**{f"em.{key}": value for key, value in keys.pop("em").items()}, **keys}
+    keys = read_yaml(path)
+    config = from_mapping(FusionConfig, keys, str(path))
+    others = {key: value for key, value in asdict(config).items() if key != "em"}
+    assert isinstance(config.em, FixedBalance) == (keys["em"]["phi"] is not None)
+    return {**{f"em.{key}": value for key, value in keys["em"].items()}, **others}
 
 
 def test_all_files_are_known():

@@ -14,7 +14,8 @@ from PIL import Image
 
 import evaluate as evaluate_command
 import sample
-from guided_diffusion.config import DiffusionConfig, EMConfig, FusionConfig
+from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.em_paper import Paper
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from tests.conftest import TINY, PriorFiles, write_prior
@@ -39,7 +40,6 @@ def deep_prior(tmp_path_factory: pytest.TempPathFactory) -> PriorFiles:
 
 def test_em_alone_on_roadscene():
     """The row that an independent implementation of the paper's form without a prior measured."""
-    config = FusionConfig(em=EMConfig(variant="paper", rho=0.1, cap=2.0), prior=False)
     diffusion = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=100))
     pairs, problems = find_pairs(DATA / "RoadScene" / "ir", DATA / "RoadScene" / "vi")
     assert len(pairs) == 50 and not problems
@@ -50,7 +50,8 @@ def test_em_alone_on_roadscene():
             (2 * torch.from_numpy(fit(side.luma, "crop")).float() / 255 - 1)[None, None]
             for side in (pair.ir, pair.vi)
         )
-        image = round_to_uint8(stretch(fuse(None, diffusion, "ddim", config, ir, vi)[0, 0].numpy()))
+        fused = fuse(None, (ir, vi), diffusion=diffusion, rectification=Paper(cap=2.0))
+        image = round_to_uint8(stretch(fused[0, 0].numpy()))
         height, width = image.shape
         result = evaluate(image, pair.ir.luma[:height, :width], pair.vi.luma[:height, :width], list(scores))
         for name, value in result.items():

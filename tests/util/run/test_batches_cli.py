@@ -18,7 +18,7 @@ from tests.conftest import PriorFiles, make_pair
 from util.images.image_io import SourceImage
 from util.images.pairs import find_pairs, in_order_of_size
 from util.memory import resident_bytes
-from util.run import runner
+from util.run import folder, runner
 
 Run = Callable[..., int]
 
@@ -45,15 +45,15 @@ def pixels(path: Path) -> np.ndarray:
 
 def limit_batches(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
     """Makes sample.py fail with ``error`` beyond ``most`` pairs at once; the batches tried are listed."""
-    fuse, tried = sample.fuse, []
+    fuse, tried = folder.fuse, []
 
-    def limited(*args: Any) -> Any:
-        tried.append(len(args[4]))
-        if len(args[4]) > most:
+    def limited(*args: Any, **options: Any) -> Any:
+        tried.append(len(args[1][0]))
+        if len(args[1][0]) > most:
             raise error
-        return fuse(*args)
+        return fuse(*args, **options)
 
-    monkeypatch.setattr(sample, "fuse", limited)
+    monkeypatch.setattr(folder, "fuse", limited)
     return tried
 
 
@@ -64,19 +64,19 @@ def test_auto_does_not_count_what_only_the_first_step_takes(
     for stem in "abcdefghi":
         make_pair(tmp_path / "input", stem)
     clock, tried = [0.0], []
-    fuse: Callable[..., Any] = sample.fuse
+    fuse: Callable[..., Any] = folder.fuse
 
-    def slow_start(*args: Any) -> Any:
-        on_step, count = args[6], len(args[4])
+    def slow_start(*args: Any, **options: Any) -> Any:
+        on_step, count = options["on_step"], len(args[1][0])
         tried.append(count)
 
         def timed(step: Any) -> None:
             clock[0] += 100.0 * count if step.index == 1 else 1.0
             on_step(step)
 
-        return fuse(*args[:6], timed, *args[7:])
+        return fuse(*args, **{**options, "on_step": timed})
 
-    monkeypatch.setattr(sample, "fuse", slow_start)
+    monkeypatch.setattr(folder, "fuse", slow_start)
     monkeypatch.setattr(runner.time, "monotonic", lambda: clock[0])
     assert run("--batch_size", "auto") == 0
     assert tried == [1, 2, 4, 2]
@@ -146,19 +146,19 @@ def test_a_batch_that_fails_otherwise_is_taken_apart(
     """Because of one of its pairs, or by itself: then batches of that size are not tried again."""
     for stem in "abcdef":
         make_pair(tmp_path / "input", stem)
-    fuse, calls = sample.fuse, []
+    fuse, calls = folder.fuse, []
 
-    def wrong(*args: Any) -> Any:
-        calls.append(len(args[4]))
+    def wrong(*args: Any, **options: Any) -> Any:
+        calls.append(len(args[1][0]))
         if len(calls) in (1, 3):  # the batch, and b alone
             raise RuntimeError("one pair is bad")
-        return fuse(*args)
+        return fuse(*args, **options)
 
-    monkeypatch.setattr(sample, "fuse", wrong)
+    monkeypatch.setattr(folder, "fuse", wrong)
     assert run("--batch_size", "3") == 1
     assert calls == [3, 1, 1, 1, 3]
     assert statuses(tmp_path) == [(stem, "failed" if stem == "b" else "done") for stem in "abcdef"]
-    monkeypatch.setattr(sample, "fuse", fuse)
+    monkeypatch.setattr(folder, "fuse", fuse)
     tried = limit_batches(monkeypatch, 2, RuntimeError("index too large for 32 bits"))
     assert run("--batch_size", "3", "--overwrite") == 0
     assert tried == [3, 1, 1, 1, 1, 1, 1]

@@ -20,8 +20,9 @@ import yaml
 from PIL import Image
 
 import sample
-from guided_diffusion.config import DiffusionConfig, FusionConfig
+from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.execution import DTYPES, Precision
+from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.unet import UNetModel
 from tests.conftest import TINY, PriorFiles, make_pair, rule_model
 from tests.rounding import of_network
@@ -30,6 +31,7 @@ from util.files import file_sha256
 from util.images import image_io
 from util.images.image_io import read_png_text
 from util.prior import COMPACT_CONFIG, OFFICIAL_CONFIG, choose_prior, read_config
+from util.run import folder
 from util.run import record as run_record
 
 ROOT = Path(sample.__file__).parent
@@ -319,15 +321,15 @@ def test_a_full_disk_stops_the_run_and_leaves_what_is_there(
 def test_an_error_nobody_foresaw_still_costs_only_its_pair(
     work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    fuse, calls = sample.fuse, []
+    fuse, calls = folder.fuse, []
 
-    def wrong(*args: Any) -> Any:
+    def wrong(*args: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             raise KeyError("a bug")
-        return fuse(*args)
+        return fuse(*args, **options)
 
-    monkeypatch.setattr(sample, "fuse", wrong)
+    monkeypatch.setattr(folder, "fuse", wrong)
     assert run() == 1
     captured = capsys.readouterr()
     assert "failed: b: KeyError: 'a bug'" in captured.out and "Traceback" in captured.err
@@ -335,15 +337,15 @@ def test_an_error_nobody_foresaw_still_costs_only_its_pair(
 
 
 def test_interruption_keeps_what_is_done(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch):
-    fuse, calls = sample.fuse, []
+    fuse, calls = folder.fuse, []
 
-    def interrupted(*args: Any) -> Any:
+    def interrupted(*args: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return fuse(*args)
+        return fuse(*args, **options)
 
-    monkeypatch.setattr(sample, "fuse", interrupted)
+    monkeypatch.setattr(folder, "fuse", interrupted)
     assert run() == 130
     assert record(work)["interrupted"] and record(work)["counts"]["done"] == 1
     assert run() == 0

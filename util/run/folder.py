@@ -1,0 +1,219 @@
+"""A folder of pairs fused: what ``sample.py`` does, callable."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.fusion import fuse, iteration_count, step_count
+from guided_diffusion.fusion_config import FusionConfig
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.rectification import describe
+from guided_diffusion.samplers import SAMPLERS, Step, with_eta
+from guided_diffusion.ycbcr import full_range_luma, luma_tensor
+from util.allocator import keep_freed_memory
+from util.checkpoint import obtain
+from util.device import device_label
+from util.files import project_root
+from util.images.image_io import SourceImage, ValueRange
+from util.images.layouts import source_folders
+from util.images.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
+from util.prior import LoadedPrior, choose_prior, open_prior
+from util.run.batching import BatchSize
+from util.run.ranks import World
+from util.run.record import OnEvent, RunRecord
+from util.run.results import ResultWriter, start_record
+from util.run.runner import FuseBatch, OnStep, Runner, RunOptions
+from util.run.shared_run import SharedRun
+from util.run.shares import share_pairs
+from util.version import versions
+
+log = logging.getLogger("ddfm")
+
+
+@dataclass(frozen=True)
+class FolderSettings:
+    """What to fuse and how; the flags of ``sample.py`` by the same names, whose ``--help`` explains them.
+
+    ``input`` holds the folders ``ir`` and ``vi``, or is a data set as distributed; ``ir`` and ``vi`` name them
+    singly. ``save_dir``: where results go. ``model_config``: as :func:`~util.prior.open_prior` takes it.
+    ``command``: what is kept of the command line in ``run.json``.
+    """
+
+    save_dir: Path
+    input: Path = field(default_factory=lambda: project_root() / "input")
+    ir: Path | None = None
+    vi: Path | None = None
+    model_config: Path | str | None = None
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    device: str = "auto"
+    gpu: int | None = None
+    batch_size: BatchSize = 1
+    limit: int | None = None
+    record: bool = False
+    overwrite: bool = False
+    quiet: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class FolderRun:
+    """A run whose every setting has been checked. ``description``: what made its images, for logs and files."""
+
+    settings: FolderSettings
+    fusion: FusionConfig
+    device: torch.device
+    prior: LoadedPrior | None
+    diffusion: GaussianDiffusion
+    pairs: list[PairFiles]
+    problems: list[Problem]
+    description: dict[str, Any]
+
+    @property
+    def steps(self) -> int:
+        """That every pair takes."""
+        if self.prior is None:
+            return iteration_count(self.diffusion, self.fusion.em)
+        return step_count(self.diffusion, self.fusion.warm_start)
+
+
+def fuse_folder(settings: FolderSettings, on_event: OnEvent | None = None) -> RunRecord:
+    """Fuse every pair of a folder; results and ``run.json`` go below ``save_dir``.
+
+    ``on_event`` is told of every step (:class:`~util.run.record.StepDone`) and of every pair as it ends
+    (:class:`~util.run.record.PairRecord`). A bad pair fails alone: the record tells of each, and by ``exit_status``
+    of the whole. Raises ValueError or OSError before the first pair when the run as a whole cannot be.
+    """
+    world = World()
+    return run_folder(check_folder(settings, world), world, on_event)[0]
+
+
+def check_folder(settings: FolderSettings, world: World) -> FolderRun:
+    """Check everything that can be wrong before the first pair, and open the prior. Raises ValueError or OSError."""
+    if keep_freed_memory():
+        log.info("freed memory is kept for the next layer")
+    fusion, device = settings.fusion, world.device(settings.device, settings.gpu)
+    with_eta(SAMPLERS[settings.diffusion.sampler], fusion.eta)
+    diffusion = GaussianDiffusion.from_config(settings.diffusion)
+    pairs, problems = find_pairs(*source_folders(settings.input, settings.ir, settings.vi))
+    prior = None
+    description: dict[str, Any] = {"prior": None, "model_config": None, "precision": "fp32"}
+    if fusion.prior:
+        _, model_config = choose_prior(settings.model_config, project_root())
+        with world.stage():
+            if world.local_rank == 0:  # a remote checkpoint is fetched once
+                obtain(model_config.model_path, project_root())
+        prior = open_prior(
+            settings.model_config, diffusion=settings.diffusion, runtime=fusion.runtime, device=device
+        )
+        description = prior.describe()
+    else:
+        log.info("no prior (prior: false): the rectification alone")
+    # what was chosen, not what was asked for: auto and its outcome make the same images
+    chosen = {"precision": description["precision"], "compile": prior is not None and prior.execution.compile}
+    fusion = dataclasses.replace(fusion, runtime=dataclasses.replace(fusion.runtime, **chosen))
+    description |= {
+        "diffusion_config": dataclasses.asdict(settings.diffusion),
+        "fusion_config": {**dataclasses.asdict(fusion), "em": describe(fusion.em)},
+        "device": device_label(device),
+        "versions": versions(),
+    }
+    run = FolderRun(
+        settings, fusion, device, prior, diffusion, pairs[: settings.limit], problems, description
+    )
+    log.info(
+        f"{device_label(device)}, {chosen['precision']}, seed {fusion.seed}, {settings.diffusion.sampler} with "
+        f"{run.steps} of {settings.diffusion.steps} steps, EM {describe(fusion.em)['variant']}, fit {fusion.fit}"
+    )
+    return run
+
+
+def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) -> tuple[RunRecord, int]:
+    """Fuse everything; the record, and the exit status, the same on every process of ``world``.
+
+    Only on the first process does the record tell of the pairs of all. Raises ValueError before the start.
+    """
+    settings, config = run.settings, run.fusion
+    with world.stage():
+        description = {"command": settings.command, **run.description}
+        record = start_record(settings.save_dir, description) if world.first else RunRecord(None, {})
+    writer = ResultWriter(settings.save_dir, run.description, config.fit, config.color, config.color_method)
+    divide = functools.partial(share_pairs, writer=writer, overwrite=settings.overwrite)
+    shared = SharedRun(world, record, run.pairs, run.problems, divide)
+    options = RunOptions(
+        steps=run.steps,
+        fit=config.fit,
+        ir_range=as_range(config.ir_range),
+        vi_range=as_range(config.vi_range),
+        batch_size=settings.batch_size,
+        memory_share=0.5 / world.local_size if run.device.type == "cpu" else math.inf,
+        elsewhere=shared.elsewhere,
+        overwrite=settings.overwrite,
+        record_steps=settings.record,
+        quiet=settings.quiet or not world.first,
+    )
+    runner = Runner(batch_fuser(run), writer, shared.record, options, shared.inbox, on_event)
+    runner.run(shared.pairs, shared.problems)
+    if world.first:
+        shared.complete()
+    return record, shared.exit_status()
+
+
+def dry_run(run: FolderRun) -> int:
+    """Say what would be done, having opened every image; returns the exit status."""
+    config, failed = run.fusion, list(run.problems)
+    for files in run.pairs:
+        try:
+            load_pair(files, as_range(config.ir_range), as_range(config.vi_range))
+            log.info(f"would fuse {files.ir} and {files.vi}")
+        except ValueError as error:
+            failed.append(Problem(files.stem, str(error)))
+    for problem in failed:
+        log.error(f"{problem.stem}: {problem.reason}")
+    return 1 if failed else 0
+
+
+def batch_fuser(run: FolderRun) -> FuseBatch:
+    """The function that fuses pairs of one fitted size, in the form that a Runner takes."""
+    config = run.fusion
+    sampler = with_eta(SAMPLERS[run.settings.diffusion.sampler], config.eta)
+
+    def to_tensor(images: Iterable[SourceImage]) -> Tensor:
+        return luma_tensor(np.stack([fit(image.luma, config.fit) for image in images]), run.device)
+
+    def fuse_batch(pairs: list[Pair], on_step: OnStep) -> np.ndarray:
+        def report(step: Step) -> None:
+            on_step(step.index, lambda: full_range_luma(step.x_t)[:, 0].cpu().numpy())
+
+        ir, vi = to_tensor(pair.ir for pair in pairs), to_tensor(pair.vi for pair in pairs)
+        fused = fuse(
+            run.prior,
+            (ir, vi),
+            diffusion=run.diffusion,
+            rectification=config.em,
+            sampler=sampler,
+            seed=config.seed,
+            warm_start=config.warm_start,
+            cores=[fitted_size(pair.size, "crop") for pair in pairs],
+            on_step=report,
+        )
+        return fused[:, 0].cpu().numpy()
+
+    return fuse_batch
+
+
+def as_range(values: list[float] | None) -> ValueRange | None:
+    """[low, high] of the configuration, which has been checked, as the readers take it."""
+    return None if values is None else (values[0], values[1])

@@ -14,7 +14,7 @@ from util.cli.sample_arguments import sample_parser
 from util.files import project_root
 from util.logger import get_logger
 from util.prior import read_config
-from util.process import print_any_name, stop_on_signals
+from util.process import print_any_name, say, stop_on_signals
 from util.run.folder import FolderSettings, check_folder, dry_run, run_folder
 from util.run.ranks import FailedElsewhere, World, join_world
 from util.run.results import FOLDERS
@@ -32,7 +32,7 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
     fusion = dataclasses.replace(fusion, runtime=dataclasses.replace(fusion.runtime, **changes))
     same = ("save_dir", "input", "ir", "vi", "model_config", "device", "gpu", "batch_size", "limit", "record")
     return FolderSettings(
-        **{name: getattr(args, name) for name in (*same, "overwrite", "quiet")},
+        **{name: getattr(args, name) for name in (*same, "max_pixels", "overwrite", "quiet")},
         diffusion=read_config(DiffusionConfig, args.diffusion_config),
         fusion=fusion,
         command=shlex.join(sys.argv),
@@ -60,7 +60,12 @@ def start(args: argparse.Namespace, world: World) -> int:
         return 130
     if world.first:
         folders = [args.save_dir / name for name in FOLDERS]
-        print(record.summary([folder for folder in folders if folder.is_dir()]))  # noqa: T201
+        unsaid = say(record.summary([folder for folder in folders if folder.is_dir()]))
+        if unsaid:
+            log.error(
+                f"the summary cannot be printed ({unsaid}); {args.save_dir / 'run.json'} has what it says"
+            )
+            status = status or 1
     return status
 
 

@@ -21,9 +21,8 @@ def print_any_name() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = getattr(sys, name)
         if stream is None:
-            nowhere = os.open(
-                os.devnull, os.O_RDWR
-            )  # takes the lowest number, so that no image becomes stream 2
+            # takes the lowest number, so that no image becomes stream 2; what is said on standard output still fails
+            nowhere = os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
             setattr(sys, name, os.fdopen(nowhere, "r" if number == 0 else "w", encoding="utf-8"))
         elif number and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -18,6 +18,7 @@ import sample
 from tests.conftest import PriorFiles, make_pair
 from util.checkpoint.__main__ import main as checkpoint_main
 from util.logger import get_logger, shown
+from util.run.runner import Runner
 
 EVIL = "a\n\x1b[31mINFO: all is well\r\x07\x9b2J\u202e\u2028"
 
@@ -86,16 +87,57 @@ def test_a_message_has_an_end(capsys: Any):
     assert len(error) < 5000 and "1,000,000 characters" in error
 
 
+# redirection: (exit status, words on standard output, words on standard error)
+REDIRECTED = {
+    "2>&-": (0, "1 fused", ""),
+    "2>/dev/full": (0, "1 fused", ""),
+    ">/dev/full": (1, "", "the summary cannot be printed (No space left on device)"),
+    ">&-": (1, "", "the summary cannot be printed"),
+    "| true": (1, "", "the summary cannot be printed (Broken pipe)"),
+    ">&- 2>&-": (1, "", ""),
+    "<&-": (0, "1 fused", "INFO"),
+}
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
-@pytest.mark.parametrize("error", ["closed", "full"])
-def test_nobody_listens_on_standard_error(error: str, tmp_path: Path, tiny_prior: PriorFiles):
-    """The images, the summary and the exit status are those of any other run."""
+@pytest.mark.parametrize("where", REDIRECTED)
+def test_nobody_listens(where: str, tmp_path: Path, tiny_prior: PriorFiles):
+    """The images are those of any other run, and the exit status says what happened."""
     make_pair(tmp_path / "input", "a")
     command = [sys.executable, str(Path(sample.__file__)), *arguments(tmp_path, tiny_prior)]
-    line = ["sh", "-c", 'exec "$@" 2>&-' if error == "closed" else 'exec "$@" 2>/dev/full', "sh", *command]
-    done = subprocess.run(
-        line, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
-    )
-    assert done.returncode == 0 and done.stdout.startswith("1 fused")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    line = ["bash", "-c", f'set -o pipefail; "$@" {where}', "bash", *command]
+    done = subprocess.run(line, capture_output=True, text=True, env=env, check=False)
+    status, out, err = REDIRECTED[where]
+    assert done.returncode == status, done.stderr
+    assert out in done.stdout and err in done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
     with Image.open(tmp_path / "output/recon/a.png") as image:
         image.load()
+    assert json.loads((tmp_path / "output/run.json").read_text())["counts"]["done"] == 1
+
+
+@pytest.mark.parametrize(
+    "trouble, status",
+    [("nothing", 0), ("a bad pair", 1), ("a bad flag", 2), ("no folder", 2), ("interrupted", 130)],
+)
+def test_exit_statuses(
+    trouble: str, status: int, tmp_path: Path, tiny_prior: PriorFiles, monkeypatch: pytest.MonkeyPatch
+):
+    """Those of the table in docs/running.md; what a full output gives is tested above."""
+    make_pair(tmp_path / "input", "a")
+    make_pair(tmp_path / "input", "b")
+    line = arguments(tmp_path, tiny_prior)
+    if trouble == "a bad pair":
+        (tmp_path / "input/ir/a.png").write_bytes(b"")
+    elif trouble == "a bad flag":
+        line += ["--device", "abacus"]
+    elif trouble == "no folder":
+        line += ["--ir", str(tmp_path / "nowhere")]
+    elif trouble == "interrupted":
+
+        def interrupt(*_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Runner, "_fuse", interrupt)
+    assert sample.main(line) == status

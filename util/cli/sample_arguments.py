@@ -13,8 +13,8 @@ _EPILOG = """\
 torchrun --standalone --nproc-per-node N sample.py ... shares the pairs out over N processes, each with a CUDA
 device, or a part of the cores, of its own
 
-exit status: 0 all pairs are fused; 1 some failed, the others are done; 2 nothing was started;
-130 interrupted (torchrun: 0 or 1)
+exit status: 0 all pairs are fused; 1 some failed, the others are done, or the summary could not be printed;
+2 nothing was started; 130 interrupted (torchrun: 0 or 1)
 """
 
 
@@ -130,6 +130,12 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         action="store_true",
         help="fuse a pair again even if its result is there, made from the same files by the same "
         "configuration (default: off, such a pair is skipped)",
+    )
+    ours.add_argument(
+        "--max_pixels",
+        type=positive,
+        metavar="N",
+        help="images with more pixels are not opened (default: 89,478,485, Pillow's limit)",
     )
     ours.add_argument("--limit", type=positive, metavar="N", help="only the first N pairs (default: all)")
     ours.add_argument(

@@ -31,6 +31,7 @@ from util.images.layouts import source_folders
 from util.images.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
 from util.prior import LoadedPrior, choose_prior, open_prior
 from util.run.batching import BatchSize
+from util.run.places import check_places
 from util.run.ranks import World
 from util.run.record import OnEvent, RunRecord
 from util.run.results import ResultWriter, start_record
@@ -62,6 +63,7 @@ class FolderSettings:
     gpu: int | None = None
     batch_size: BatchSize = 1
     limit: int | None = None
+    max_pixels: int | None = None
     record: bool = False
     overwrite: bool = False
     quiet: bool = False
@@ -108,6 +110,7 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     with_eta(SAMPLERS[settings.diffusion.sampler], fusion.eta)
     diffusion = GaussianDiffusion.from_config(settings.diffusion)
     pairs, problems = find_pairs(*source_folders(settings.input, settings.ir, settings.vi))
+    check_places(settings.save_dir, pairs)
     prior = None
     description: dict[str, Any] = {"prior": None, "model_config": None, "precision": "fp32"}
     if fusion.prior:
@@ -150,13 +153,16 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         description = {"command": settings.command, **run.description}
         record = start_record(settings.save_dir, description) if world.first else RunRecord(None, {})
     writer = ResultWriter(settings.save_dir, run.description, config.fit, config.color, config.color_method)
-    divide = functools.partial(share_pairs, writer=writer, overwrite=settings.overwrite)
+    divide = functools.partial(
+        share_pairs, writer=writer, overwrite=settings.overwrite, steps=run.steps * settings.record
+    )
     shared = SharedRun(world, record, run.pairs, run.problems, divide)
     options = RunOptions(
         steps=run.steps,
         fit=config.fit,
         ir_range=as_range(config.ir_range),
         vi_range=as_range(config.vi_range),
+        max_pixels=settings.max_pixels,
         batch_size=settings.batch_size,
         memory_share=0.5 / world.local_size if run.device.type == "cpu" else math.inf,
         elsewhere=shared.elsewhere,
@@ -176,7 +182,7 @@ def dry_run(run: FolderRun) -> int:
     config, failed = run.fusion, list(run.problems)
     for files in run.pairs:
         try:
-            load_pair(files, as_range(config.ir_range), as_range(config.vi_range))
+            load_pair(files, as_range(config.ir_range), as_range(config.vi_range), run.settings.max_pixels)
             log.info(f"would fuse {files.ir} and {files.vi}")
         except ValueError as error:
             failed.append(Problem(files.stem, str(error)))

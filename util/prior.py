@@ -27,6 +27,7 @@ from util.memory import available_bytes
 
 OFFICIAL_CONFIG = "configs/model_config_imagenet.yaml"
 COMPACT_CONFIG = "configs/model_config_compact.yaml"
+GREY_CONFIG = "configs/model_config_grey.yaml"
 
 _PREFIX = "model_config_"
 
@@ -149,7 +150,7 @@ def load_model(
 def load_ready(model: UNetModel, checkpoint: Path, config_name: str, execution: Execution) -> PriorInfo:
     """Fill ``model``, which is empty, with the weights of a file and make it ready for ``execution``, in place.
 
-    ``config_name``: where the model was described. Raises CheckpointError, also when one of the two priors that this
+    ``config_name``: where the model was described. Raises CheckpointError, also when one of the priors that this
     project knows is to run as a network that has its shapes but computes something else.
     """
     size = 4 * sum(weights.numel() for weights in model.parameters())
@@ -166,7 +167,8 @@ def load_ready(model: UNetModel, checkpoint: Path, config_name: str, execution: 
 
 
 def _check_unseen(model: UNetModel, info: PriorInfo, config_name: str) -> None:
-    shipped = OFFICIAL_CONFIG if info.official else COMPACT_CONFIG if info.compact else None
+    owners = ((OFFICIAL_CONFIG, info.official), (COMPACT_CONFIG, info.compact), (GREY_CONFIG, info.grey))
+    shipped = next((config for config, owned in owners if owned), None)
     if shipped is None:
         return
     published = _unseen(empty_model(read_config(ModelConfig, project_root() / shipped)))
@@ -201,6 +203,11 @@ def describe_prior(info: PriorInfo, config_path: Path) -> None:
         log.info(
             "this is the compact prior of this repository: results are similar to those of the released "
             "DDFM, not the same (README.md says how to get the official one)"
+        )
+    elif info.grey:
+        log.info(
+            "this is the grey prior of this repository: results are not those of the released DDFM, nor of the "
+            "compact prior"
         )
     else:
         log.info("this is not the official checkpoint: results are not those of the released DDFM")

@@ -13,7 +13,7 @@ from guided_diffusion.execution import Execution
 from tests.conftest import PriorFiles
 from util.checkpoint import CheckpointError
 from util.config_io import write_variant
-from util.prior import COMPACT_CONFIG, load_model, read_config
+from util.prior import COMPACT_CONFIG, GREY_CONFIG, load_model, read_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,12 +25,15 @@ def load(path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [("norm_groups", 16), ("num_head_channels", 64), ("use_new_attention_order", True)]
 )
-def test_the_compact_prior_runs_as_the_network_that_was_trained(tmp_path: Path, key: str, value: Any):
+@pytest.mark.parametrize(
+    ("config", "file"), [(COMPACT_CONFIG, "compact.pt"), (GREY_CONFIG, "compact_grey.pt")]
+)
+def test_a_shipped_prior_runs_as_the_network_that_was_trained(
+    tmp_path: Path, config: str, file: str, key: str, value: Any
+):
     """The shapes of its weights fit many a network that makes noise of it."""
-    path = write_variant(ROOT / COMPACT_CONFIG, tmp_path / "other.yaml", **{key: value})
-    with pytest.raises(
-        CheckpointError, match=rf"other\.yaml gives compact\.pt another .*{key}.*{COMPACT_CONFIG}"
-    ):
+    path = write_variant(ROOT / config, tmp_path / "other.yaml", **{key: value})
+    with pytest.raises(CheckpointError, match=rf"other\.yaml gives {file} another .*{key}.*{config}"):
         load(path)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import get_args
 
 from guided_diffusion.samplers import SAMPLERS
 from tools.prior_card.denoising import DENOISERS

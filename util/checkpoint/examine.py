@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from util.checkpoint.architecture import infer_architecture
-from util.checkpoint.known import COMPACT_SHA256, OFFICIAL
+from util.checkpoint.known import COMPACT_SHA256, GREY_SHA256, OFFICIAL
 from util.checkpoint.loading import check_values
 from util.checkpoint.reading import CheckpointFile, open_checkpoint
 from util.checkpoint.shipped import Comparison, compare
@@ -55,7 +55,11 @@ def examine(path: Path, configs: Path) -> Report:
 
 
 def _identify(report: Report, file: CheckpointFile) -> None:
-    names = {OFFICIAL.sha256: "the official checkpoint", COMPACT_SHA256: "the compact one of this repository"}
+    names = {
+        OFFICIAL.sha256: "the official checkpoint",
+        COMPACT_SHA256: "the compact one of this repository",
+        GREY_SHA256: "the grey one of this repository",
+    }
     report.facts["size"] = f"{file.size:,} bytes"
     report.facts["sha256"] = file.sha256
     report.facts["known as"] = names.get(file.sha256, "not a published file")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from util.checkpoint.known import COMPACT_SHA256, OFFICIAL, CheckpointError
+from util.checkpoint.known import COMPACT_SHA256, GREY_SHA256, OFFICIAL, CheckpointError
 from util.checkpoint.origin import read_origin
 from util.checkpoint.reading import CheckpointFile, open_checkpoint
 from util.checkpoint.stored import StoredTensor
@@ -34,6 +34,11 @@ class PriorInfo:
     def compact(self) -> bool:
         """Whether the file is the compact prior that comes with this repository."""
         return self.sha256 == COMPACT_SHA256
+
+    @property
+    def grey(self) -> bool:
+        """Whether the file is the prior for grey images that comes with this repository."""
+        return self.sha256 == GREY_SHA256
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

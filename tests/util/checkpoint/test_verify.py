@@ -21,7 +21,7 @@ from tests.conftest import GOLDEN, TINY, PriorFiles
 from util.checkpoint.__main__ import ROOT, main
 from util.checkpoint.architecture import Architecture, infer_architecture
 from util.checkpoint.examine import examine
-from util.checkpoint.known import COMPACT_SHA256, OFFICIAL
+from util.checkpoint.known import COMPACT_SHA256, GREY_SHA256, OFFICIAL
 from util.checkpoint.shipped import compare, config_shapes
 
 COMPACT = ROOT / "models/compact.pt"
@@ -33,13 +33,22 @@ def shapes_of(**keys: Any) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in model.state_dict().items()}
 
 
-def test_the_shipped_file_is_the_known_one_and_fits():
-    """Whoever trains the compact prior anew also writes its hash down."""
-    assert hashlib.sha256(COMPACT.read_bytes()).hexdigest() == COMPACT_SHA256
-    report = examine(COMPACT, CONFIGS)
+@pytest.mark.parametrize(
+    ("name", "sha256", "config", "words"),
+    [
+        ("compact.pt", COMPACT_SHA256, "compact", "the compact one of this repository"),
+        ("compact_grey.pt", GREY_SHA256, "grey", "the grey one of this repository"),
+    ],
+)
+def test_the_shipped_files_are_the_known_ones_and_fit(name: str, sha256: str, config: str, words: str):
+    """Whoever trains them anew also writes their hashes down."""
+    path = ROOT / "models" / name
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    assert path.stat().st_size < 16 * 2**20
+    report = examine(path, CONFIGS)
     assert not report.problem
-    assert report.facts["fits"] == "configs/model_config_compact.yaml"
-    assert report.facts["known as"] == "the compact one of this repository"
+    assert report.facts["fits"] == f"configs/model_config_{config}.yaml"
+    assert report.facts["known as"] == words
 
 
 def test_as_its_own_process():

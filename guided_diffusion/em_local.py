@@ -1,66 +1,231 @@
 """A rectification that fuses: the hierarchical model of the paper with local scales. Equations: docs/local.md.
 
-``closed_form`` solves for the levels and gradients of the sources at once (``local_fast``);
-``expectation_maximisation`` goes on from there with the likelihoods of :mod:`guided_diffusion.information`
-(``local``). Sources are (B, 1, H, W) luma in [-1, 1], 2 to 8 of one size, any floating type; computed with in
-float32, per image.
+:class:`LocalFast` solves for the levels and gradients of the sources at once; :class:`Local` goes on from there with
+the likelihoods of :mod:`guided_diffusion.information`. Both take 2 to 8 sources, work in float32 and per image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from guided_diffusion.information import Edges, Information, Structure
-from guided_diffusion.local_weights import WEIGHINGS, Task, gradient_target, level_target
+from guided_diffusion.local_weights import WEIGHINGS, Task, detect_task, gradient_target, level_target
 from guided_diffusion.neumann import gradient, gradient_adjoint, solve
+from guided_diffusion.source_noise import estimate_sigma
+from guided_diffusion.sources import check_estimate, check_sources, exact
 from guided_diffusion.tone import local_deviation, spread
+from guided_diffusion.typed import check_fields
 
 GREY = 127.5  # grey levels in a unit of luma
+QUIET = 2.0  # grey levels of local deviation at which a pixel moves half as far
+MOMENTS = 0.9, 0.99  # of the running mean and mean square of a pixel's gradient
+WEIGHTS = 1.4, 1.0, 1.2
+"""Of structure, information and edges in Eq. (10); set on every fifth RoadScene pair, and used everywhere."""
+LEVEL_WEIGHT = 8.0  # W of Eq. (3) beside the prior's rho_t
+
+
+@dataclass(frozen=True, eq=False)
+class LocalState:
+    """What goes from step to step. ``fused``: the luma without a prior so far, (B, 1, H, W).
+
+    ``balance``: alpha / W of each image, (B, 1, 1, 1). ``ascent``: what the iterations need (None: there are none).
+    """
+
+    fused: Tensor
+    balance: Tensor
+    ascent: Ascent | None = None
 
 
 @dataclass(frozen=True)
-class Ascent:
-    """How the M-step of ``local`` climbs, Eq. (10) and (11). Set on RoadScene, every fifth pair.
+class LocalFast:
+    """The closed form (4) of levels and gradients chosen locally, then :func:`~guided_diffusion.tone.spread`.
 
-    ``structure``, ``information``, ``edges``: weights of the three likelihoods. ``step``: grey levels a pixel moves
-    at most. ``bound``: how many local standard deviations of the sources f may leave the closed form by.
+    ``task``: how levels are weighed, ``auto`` by what each image shows. ``tone``, 0 to 1: how strongly levels are
+    spread over the range (None: 0.2 for infrared and visible pairs, else 0). ``coupling``: lambda of rho_t, how much
+    the prior's estimates count. Noise that the sources still have is estimated, and known to the weights. Raises
+    ValueError for a value out of range.
     """
 
-    iterations: int = 20
-    structure: float = 1.4
-    information: float = 1.0
-    edges: float = 1.2
-    step: float = 1.0
-    bound: float = 1.0
-    quiet: float = 2.0
+    task: Task | Literal["auto"] = "auto"
+    tone: float | None = None
+    coupling: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_fields(self, "em.")
+        if self.tone is not None and not 0 <= self.tone <= 1:
+            raise ValueError(f"em.tone is {self.tone}, but must be from 0 (levels as they are) to 1, or null")
+        if not 0 <= self.coupling < math.inf:
+            raise ValueError(f"em.coupling is {self.coupling}, but must be 0 or more, and finite")
+
+    @property
+    def iterations(self) -> int:
+        """Steps without a prior: the closed form needs one."""
+        return 1
+
+    @property
+    def stretch(self) -> bool:
+        """Levels are meant as they are: results are not stretched to the full range."""
+        return False
+
+    def start(self, sources: Sequence[Tensor]) -> LocalState:
+        """The closed form of the sources, (B, 1, H, W) luma in [-1, 1], 2 to 8. Raises ValueError."""
+        sources = check_sources(sources, 2, 8)
+        with exact(sources[0].device), torch.no_grad():
+            noise = [estimate_sigma(source) / GREY for source in sources]
+            tasks: list[Task] = [
+                detect_task([source[row : row + 1] for source in sources])[0]
+                if self.task == "auto"
+                else self.task
+                for row in range(len(sources[0]))
+            ]
+            rows = [
+                closed_form(
+                    [source[row : row + 1] for source in sources], task, [n[row : row + 1] for n in noise]
+                )
+                for row, task in enumerate(tasks)
+            ]
+            tones = [WEIGHINGS[task].tone if self.tone is None else self.tone for task in tasks]
+            activity = deviation_of(sources, noise).split(1)
+            fused = torch.cat([spread(*each) for each in zip(rows, tones, activity, strict=True)])
+            balance = fused.new_tensor([WEIGHINGS[task].balance for task in tasks]).view(-1, 1, 1, 1)
+            return LocalState(fused, balance)
+
+    def step(self, state: LocalState, f: Tensor, alpha_bar: float | None = None) -> tuple[Tensor, LocalState]:
+        """The fused luma: without a prior that of the sources, with one Eq. (4) of it and the estimate f."""
+        f = check_estimate(f, state.fused)
+        with exact(f.device):
+            if alpha_bar is None:
+                return state.fused, state
+            rho = self.coupling * alpha_bar / max(1 - alpha_bar, 1e-12) / LEVEL_WEIGHT
+            if math.isinf(rho) or rho == 0:
+                return state.fused, state
+            edges = gradient(state.fused)
+            # a batch may hold images of several tasks, each with a balance of its own
+            rows = [
+                coupled(target, (along, across), balance, own, rho)
+                for target, along, across, balance, own in zip(
+                    state.fused.split(1),
+                    edges[0].split(1),
+                    edges[1].split(1),
+                    state.balance.split(1),
+                    f.split(1),
+                    strict=True,
+                )
+            ]
+            return torch.cat(rows), state
+
+
+@dataclass(frozen=True)
+class Local(LocalFast):
+    """:class:`LocalFast`, and from there ``steps`` iterations of EM on what f tells of its sources, Eq. (10).
+
+    ``steps``: 0 or more. Without a prior each step is one of them; with one all come before the first estimate.
+    """
+
+    steps: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 0:
+            raise ValueError(f"em.steps is {self.steps}, but must be 0 or more")
+
+    @property
+    def iterations(self) -> int:
+        """Steps without a prior."""
+        return max(1, self.steps)
+
+    def start(self, sources: Sequence[Tensor]) -> LocalState:
+        """As :meth:`LocalFast.start`, and ready for the iterations."""
+        state = super().start(sources)
+        if self.steps == 0:
+            return state
+        sources = check_sources(sources, 2, 8)
+        with exact(sources[0].device):
+            return replace(state, ascent=Ascent.at(sources, state.fused))
+
+    def step(self, state: LocalState, f: Tensor, alpha_bar: float | None = None) -> tuple[Tensor, LocalState]:
+        """As :meth:`LocalFast.step`, one iteration further or, with a prior, after all of them."""
+        with exact(state.fused.device), torch.no_grad():
+            while state.ascent is not None and state.ascent.done < self.steps:
+                ascent = state.ascent.advance()
+                state = replace(state, fused=ascent.f / GREY - 1, ascent=ascent)
+                if alpha_bar is None:
+                    break
+        return super().step(state, f, alpha_bar)
+
+
+@dataclass(frozen=True, eq=False)
+class Ascent:
+    """The iterations of Eq. (10) and (11) on images in grey levels. All (B, 1, H, W); ``done``: how many."""
+
+    likelihoods: tuple[Structure, Information, Edges]
+    stride: Tensor
+    low: Tensor
+    high: Tensor
+    f: Tensor
+    mean: Tensor
+    square: Tensor
+    done: int = 0
+
+    @classmethod
+    def at(cls, sources: Sequence[Tensor], fused: Tensor) -> Ascent:
+        """Before the first iteration, from ``fused``; both are luma in [-1, 1]."""
+        grey = [(source + 1) * GREY for source in sources]
+        first, deviation = (fused + 1) * GREY, deviation_of(sources)
+        zeros = torch.zeros_like(first)
+        return cls(
+            (Structure(grey), Information(grey), Edges(grey)),
+            deviation / (deviation + QUIET),
+            (first - deviation).clamp(min=0),
+            (first + deviation).clamp(max=255),
+            first.clamp(0, 255),
+            zeros,
+            zeros,
+        )
+
+    def advance(self) -> Ascent:
+        """E-step: local gains in closed form. M-step: a bounded step uphill (moments of Kingma and Ba 2015)."""
+        slope = torch.zeros_like(self.f)
+        for weight, likelihood in zip(WEIGHTS, self.likelihoods, strict=True):
+            slope.add_(likelihood.score(self.f)[1], alpha=weight)
+        (a, b), done = MOMENTS, self.done + 1
+        mean = a * self.mean + (1 - a) * slope
+        square = b * self.square + (1 - b) * slope.square()
+        scale = (square / (1 - b**done)).sqrt() + 1e-12
+        f = self.f + self.stride * (mean / (1 - a**done)) / scale
+        f = torch.minimum(torch.maximum(f, self.low), self.high)
+        return replace(self, f=f, mean=mean, square=square, done=done)
 
 
 def closed_form(
     sources: Sequence[Tensor],
     task: Task,
-    noise: Sequence[float] | None = None,
+    noise: Sequence[Tensor] | None = None,
     estimate: Tensor | None = None,
     coupling: float = 0.0,
 ) -> Tensor:
     """The f that minimises ||f - T||^2 + alpha ||grad f - g||^2 + rho_t ||f - f_hat||^2, Eq. (3) and (4), W = 1.
 
-    noise: what each source still has, in units of luma (None: none). estimate: f_hat, the prior's estimate of x_0,
-    (B, 1, H, W); ``coupling`` is its rho_t. Returns (B, 1, H, W) float32, not clamped.
+    noise: what each source still has, (B, 1, 1, 1) in units of luma (None: none). estimate: f_hat, the prior's
+    estimate of x_0, (B, 1, H, W); ``coupling`` is its rho_t. Returns (B, 1, H, W) float32, not clamped.
     """
-    sources = checked(sources)
-    noise = [0.0] * len(sources) if noise is None else noise
-    target, edges = level_target(sources, task, noise), gradient_target(sources, task, noise)
+    sources = check_sources(sources, 2, 8)
+    noise = [torch.zeros_like(source[:, :, :1, :1]) for source in sources] if noise is None else noise
+    target = level_target(sources, task, noise)
+    edges = gradient_target(sources, task, noise, target)
     return coupled(target, edges, WEIGHINGS[task].balance, estimate, coupling)
 
 
 def coupled(
     target: Tensor,
     edges: tuple[Tensor, Tensor],
-    balance: float,
+    balance: float | Tensor,
     estimate: Tensor | None = None,
     coupling: float = 0.0,
 ) -> Tensor:
@@ -72,74 +237,12 @@ def coupled(
     return target + solve(right, lambda e: 1 / (1 + coupling + balance * e))
 
 
-def expectation_maximisation(sources: Sequence[Tensor], start: Tensor, ascent: Ascent) -> Tensor:
-    """``start`` after the EM iterations of Eq. (10): local gains in closed form, then a bounded step of f.
-
-    Each pixel's step is scaled by the running moments of its gradient (Kingma and Ba 2015) and by how much the
-    sources have to say there; Eq. (11) keeps f within ``bound`` local standard deviations of ``start``.
-    """
-    grey = [_grey(source) for source in checked(sources)]
-    likelihoods = (
-        (ascent.structure, Structure(grey)),
-        (ascent.information, Information(grey)),
-        (ascent.edges, Edges(grey)),
-    )
-    first = _grey(start)
-    deviation = torch.stack([local_deviation(source) for source in grey]).amax(dim=0)
-    step = ascent.step * deviation / (deviation + ascent.quiet)
-    low = (first - ascent.bound * deviation).clamp(min=0)
-    high = (first + ascent.bound * deviation).clamp(max=255)
-    f = first.clamp(0, 255)
-    mean, square = torch.zeros_like(f), torch.zeros_like(f)
-    for iteration in range(1, ascent.iterations + 1):
-        slope = torch.zeros_like(f)
-        for weight, likelihood in likelihoods:
-            slope.add_(likelihood.score(f)[1], alpha=weight)
-        mean.mul_(0.9).add_(slope, alpha=0.1)
-        square.mul_(0.99).addcmul_(slope, slope, value=0.01)
-        scale = (square / (1 - 0.99**iteration)).sqrt() + 1e-12
-        f = f + step * (mean / (1 - 0.9**iteration)) / scale
-        f = torch.minimum(torch.maximum(f, low), high)
-    return f / GREY - 1
-
-
-def fuse_local(
-    sources: Sequence[Tensor],
-    task: Task,
-    tone: float,
-    noise: Sequence[float] | None = None,
-    ascent: Ascent | None = None,
-) -> Tensor:
-    """The fused luma (B, 1, H, W) in about [-1, 1] without a prior: closed form, tone, and with ``ascent`` EM."""
-    sources = checked(sources)
-    fused = closed_form(sources, task, noise)
-    deviation = torch.stack([local_deviation(_grey(source)) for source in sources]).amax(dim=0)
-    fused = spread(fused, tone, deviation)
-    return fused if ascent is None else expectation_maximisation(sources, fused, ascent)
-
-
-def _grey(image: Tensor) -> Tensor:
-    return (image + 1) * GREY
-
-
-def checked(sources: Sequence[Tensor]) -> list[Tensor]:
-    """The sources in float32. Raises ValueError for sources that do not fit together."""
-    if not 2 <= len(sources) <= 8:
-        raise ValueError(f"local fusion takes 2 to 8 sources, got {len(sources)}")
-    first = sources[0]
-    for source in sources:
-        if (
-            source.ndim != 4
-            or source.shape[1] != 1
-            or min(source.shape[2:]) < 2
-            or source.shape != first.shape
-        ):
-            shapes = ", ".join(str(tuple(source.shape)) for source in sources)
-            raise ValueError(
-                f"the sources must all be (B, 1, H, W) with H and W at least 2, but are {shapes}"
-            )
-        if not source.is_floating_point():
-            raise ValueError(f"expected luma in [-1, 1] of a floating type, got {source.dtype}")
-        if source.device != first.device:
-            raise ValueError(f"the sources lie on different devices, {first.device} and {source.device}")
-    return [source.float() for source in sources]
+def deviation_of(sources: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
+    """d of Eq. (10): the largest local standard deviation of the sources in grey levels, without that of noise."""
+    deviations = [local_deviation((source + 1) * GREY) for source in sources]
+    if noise is not None:
+        deviations = [
+            (d.square() - (GREY * n).square()).clamp(min=0).sqrt()
+            for d, n in zip(deviations, noise, strict=True)
+        ]
+    return torch.stack(deviations).amax(dim=0)

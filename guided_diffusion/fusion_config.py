@@ -20,13 +20,14 @@ class FusionConfig:
     gamut or by plain YCbCr substitution. ``eta``: noise added by ddim, as a share of what ddpm adds. ``warm_start``:
     begin at the timestep nearest below it, from EM alone with noise added, instead of from noise. ``ir_range``,
     ``vi_range``: the two values of images of more than 8 bits that become black and white (None: percentiles of each
-    image). ``runtime``: how the work is done.
+    image). ``noise``: of the sources, taken off before fusion, see :mod:`guided_diffusion.denoise`; ``prior`` of
+    ``noise`` asks the prior for nothing else. ``runtime``: how the work is done.
     """
 
     em: Rectification[Any] = field(
         default_factory=Released, metadata={"from_mapping": rectification_from_mapping}
     )
-    prior: bool = True
+    prior: bool | Literal["noise"] = True
     seed: int = 3407
     fit: Literal["crop", "pad"] = "crop"
     color: Literal["auto", "vi", "ir", "off"] = "auto"
@@ -35,6 +36,7 @@ class FusionConfig:
     warm_start: int | None = None
     ir_range: list[float] | None = None
     vi_range: list[float] | None = None
+    noise: Literal["auto", "off"] | list[float] = "off"
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
@@ -47,6 +49,10 @@ class FusionConfig:
             raise ValueError(
                 f"warm_start is {self.warm_start}, but must be a timestep of at least 1, or null"
             )
+        if isinstance(self.noise, list) and not all(0 <= sigma <= 255 for sigma in self.noise):
+            raise ValueError(f"noise is {self.noise}, but must hold grey levels from 0 (clean) to 255")
+        if self.prior == "noise" and self.noise == "off":
+            raise ValueError("prior is noise, but noise is off: choose noise: auto, or prior: true or false")
         for key in ("ir_range", "vi_range"):
             values = getattr(self, key)
             if values is not None and not (len(values) == 2 and values[0] < values[1]):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.admm import FixedBalance
+from guided_diffusion.em_local import Local, LocalFast
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
@@ -26,9 +27,10 @@ State = TypeVar("State")
 class Rectification(Protocol[State]):
     """Pulls estimates of the clean image towards the sources; holds settings alone, the state goes from step to step.
 
-    Two attributes are optional. ``luma``: the luma of the estimate that :meth:`step` gets, ``"full"`` (the default:
+    Three attributes are optional. ``luma``: the luma of the estimate that :meth:`step` gets, ``"full"`` (the default:
     0.299 R + 0.587 G + 0.114 B in the range of the sources) or ``"studio"`` (quirk of the released code, see
     :class:`LumaHook`). ``iterations``: how many steps it takes without a prior (default: as many as the process has).
+    ``stretch`` false: levels are written as they are (default: stretched to black and white, as released).
     """
 
     def start(self, sources: Sequence[Tensor]) -> State:
@@ -45,7 +47,14 @@ class Rectification(Protocol[State]):
 
 
 RECTIFICATIONS: Table[type[Any]] = Table(
-    "rectification", {"released": Released, "paper": Paper, "fixed_balance": FixedBalance}
+    "rectification",
+    {
+        "released": Released,
+        "paper": Paper,
+        "fixed_balance": FixedBalance,
+        "local": Local,
+        "local_fast": LocalFast,
+    },
 )
 """By the name that ``em.variant`` chooses with."""
 

@@ -1,4 +1,4 @@
-"""The noise of a source: how strong it is, its stripes, and a grey image denoised by the prior in one evaluation.
+"""The noise of a source: how strong it is, and its stripes.
 
 Equations are those of docs/local.md. Images are (B, 1, H, W) luma in [-1, 1]; standard deviations come as
 (B, 1, 1, 1) in grey levels of 0 ... 255. Everything is per image and stays on its device.
@@ -6,14 +6,10 @@ Equations are those of docs/local.md. Images are (B, 1, H, W) luma in [-1, 1]; s
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
 from guided_diffusion.neumann import gaussian_window
 
 GREY = 127.5
@@ -28,17 +24,6 @@ reach 3.4; the second where fewer than half of the blocks can be used, as in sli
 everywhere and reaches 8.4."""
 LEAST_STRIPES = 3.0
 """Grey levels of standard deviation under which offsets are left as they are."""
-
-
-class GreyPrior(Protocol):
-    """What denoising needs of a prior."""
-
-    diffusion: GaussianDiffusion
-    channels: int
-
-    def predict(self, x_t: Tensor, index: int) -> Prediction:
-        """One evaluation at an index of the respaced process."""
-        ...
 
 
 def estimate_sigma(image: Tensor) -> Tensor:
@@ -108,23 +93,3 @@ def _smooth(line: Tensor, dim: int, sigma: float) -> Tensor:
     for tap, weight in enumerate(window):
         total = total + weight * longer.narrow(dim, tap, size)
     return total
-
-
-def denoise_grey(prior: GreyPrior, image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """E[clean | image] of a grey image with white noise of ``sigma`` grey levels, one evaluation; Eq. (15).
-
-    A prior of one channel is asked at the timestep of sigma. One of three channels expects independent noise
-    in each, while the noise of a grey image is the same in all three: sqrt(3) sigma along grey, 0 across. Noise of
-    sqrt(3) sigma is added in the two directions orthogonal to grey, and the timestep is that of sqrt(3) sigma.
-    ``image`` enters whole; its sides must fit the prior. Returns luma, (B, 1, H, W).
-    """
-    diffusion = prior.diffusion
-    level = sigma / GREY * (prior.channels**0.5)
-    ratios = np.sqrt(1 / diffusion.alphas_cumprod - 1)
-    index = int(np.abs(np.log(ratios / level)).argmin())
-    x = image.float().expand(-1, prior.channels, -1, -1)
-    if prior.channels == 3:
-        draw = torch.randn(x.shape[1:], generator=generator, device=generator.device).to(x.device)
-        x = x + level * (draw - draw.mean(dim=0, keepdim=True))
-    scale = float(np.sqrt(diffusion.alphas_cumprod[index]))
-    return prior.predict(scale * x, index).pred_xstart.mean(dim=1, keepdim=True)

@@ -13,9 +13,21 @@ from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 from guided_diffusion import information, neumann
-from guided_diffusion.em_local import Ascent, closed_form, coupled, fuse_local
-from guided_diffusion.local_weights import Task, detect_task, gradient_target, level_target, level_weights
-from guided_diffusion.tone import local_deviation, spread
+from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.em_local import WEIGHTS, Local, LocalFast, closed_form, coupled, deviation_of
+from guided_diffusion.fusion import fuse
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
+from guided_diffusion.local_weights import (
+    Task,
+    detect_task,
+    gradient_target,
+    level_target,
+    level_weights,
+    task_of_names,
+)
+from guided_diffusion.rectification import rectification_from_mapping
+from guided_diffusion.samplers import SAMPLERS
+from guided_diffusion.tone import spread
 
 TASKS: list[Task] = ["ivf", "mif", "focus", "exposure"]
 every_task = pytest.mark.parametrize("task", TASKS)
@@ -55,6 +67,18 @@ def difference_matrix(height: int, width: int) -> Any:
     return sparse.vstack([rows, columns]).tocsr()
 
 
+DIFFUSION = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=5))
+
+
+def alone(rectification: LocalFast, sources: list[Tensor]) -> Tensor:
+    return fuse(None, sources, diffusion=DIFFUSION, rectification=rectification)
+
+
+def clean(sources: list[Tensor]) -> list[Tensor]:
+    """No noise: (B, 1, 1, 1) of 0 a source."""
+    return [torch.zeros_like(source[:, :, :1, :1]) for source in sources]
+
+
 @shapes
 @pytest.mark.parametrize("coupling", [0.0, 3.0])
 def test_m_step_is_the_sparse_direct_solution(shape: tuple[int, int], coupling: float) -> None:
@@ -76,9 +100,10 @@ def test_m_step_is_the_sparse_direct_solution(shape: tuple[int, int], coupling: 
 
 def test_float32_is_within_the_rounding_of_the_transform() -> None:
     """The FFT's error is about eps log2(n) of the norm of what is solved for; the solve itself shrinks."""
-    sources = [smooth(seed, 1, 1, 96, 120) for seed in (1, 2)]
+    sources = [smooth(seed, 1, 1, 96, 120).clamp(-1, 1) for seed in (1, 2)]
     double = [source.double() for source in sources]
-    target, edges = level_target(double, "ivf", [0, 0]), gradient_target(double, "ivf", [0, 0])
+    target = level_target(double, "ivf", clean(double))
+    edges = gradient_target(double, "ivf", clean(double), target)
     exact = coupled(target, edges, 150.0)
     single = coupled(target.float(), (edges[0].float(), edges[1].float()), 150.0)
     right = 150 * 8 * float(max(edges[0].abs().max(), edges[1].abs().max(), target.abs().max()))
@@ -126,37 +151,36 @@ def test_information_in_the_source_itself_is_one() -> None:
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_batch_gives_what_its_members_give(task: Task, count: int) -> None:
     """Rounding of the FFT may differ with the batch: 1e-5 is a thousandth of a grey level."""
-    sources = [smooth(seed, 3, 1, 30, 41) for seed in range(count)]
+    sources = [smooth(seed, 3, 1, 30, 41).clamp(-1, 1) for seed in range(count)]
     together = closed_form(sources, task)
-    tone = spread(together, 0.2, 50 * (sources[0] + 2).abs())
+    tone = spread(together, 0.2, 50 * (sources[0] + 2))
     for row in range(3):
         single = [source[row : row + 1] for source in sources]
         alone = closed_form(single, task)
         assert torch.allclose(together[row : row + 1], alone, atol=1e-5)
-        curve = spread(together[row : row + 1], 0.2, 50 * (single[0] + 2).abs())
+        curve = spread(together[row : row + 1], 0.2, 50 * (single[0] + 2))
         assert torch.equal(tone[row : row + 1], curve)
 
 
 def test_iterations_give_the_batch_what_they_give_its_members() -> None:
     """Twenty normalised steps carry rounding on: a pixel whose slope is rounding may differ by some of a level."""
-    sources = [smooth(seed, 2, 1, 40, 48) for seed in (1, 2)]
-    together = fuse_local(sources, "ivf", 0.1, ascent=Ascent(iterations=5))
+    sources = [smooth(seed, 2, 1, 40, 48).clamp(-1, 1) for seed in (1, 2)]
+    together = alone(Local(steps=5), sources)
     for row in range(2):
-        alone = fuse_local([s[row : row + 1] for s in sources], "ivf", 0.1, ascent=Ascent(iterations=5))
-        difference = (together[row : row + 1] - alone).abs()
-        assert float(difference.mean()) < 1e-4
+        single = alone(Local(steps=5), [source[row : row + 1] for source in sources])
+        assert float((together[row : row + 1] - single).abs().mean()) < 1e-4
 
 
 @every_task
 def test_equal_sources_are_kept(task: Task) -> None:
-    source = smooth(3, 1, 1, 31, 24)
+    source = smooth(3, 1, 1, 31, 24).clamp(-1, 1)
     assert torch.allclose(closed_form([source, source, source], task), source, atol=1e-5)
 
 
 @every_task
 def test_constant_images_stay_constant(task: Task) -> None:
     a, b = torch.full((1, 1, 20, 30), -0.4), torch.full((1, 1, 20, 30), 0.2)
-    fused = fuse_local([a, b], task, 0.3, ascent=Ascent(iterations=3))
+    fused = alone(Local(task=task, tone=0.3, steps=3), [a, b])
     assert torch.isfinite(fused).all()
     assert float(fused.max() - fused.min()) < 1e-5
     assert -0.4 - 1e-5 <= float(fused.mean()) <= 0.2 + 1e-5
@@ -172,17 +196,27 @@ def test_nothing_wraps_around_at_the_borders() -> None:
     assert float(fused[..., :8].mean()) > 0.6
 
 
+def test_contradicting_edges_leave_no_halo() -> None:
+    """A sky that is dark in one source and bright in the other, above a grey roof: on the sky's side of the edge it
+    stays as bright as it is far away, to a tenth of the step that the darker source has there."""
+    sky = torch.arange(60)[:, None] < 30
+    dark = torch.where(sky, -0.8, -0.1).expand(1, 1, 60, 80)
+    bright = torch.where(sky, 0.6, -0.5).expand(1, 1, 60, 80)
+    fused = closed_form([dark, bright], "ivf")
+    assert float((fused[..., 20:28, :] - fused[..., 4:8, :].mean()).abs().max()) < 0.07
+
+
 def test_fusion_mirrors_with_its_sources() -> None:
     """Levels and solve know no side; forward differences do, by half a pixel: compare what has no gradient weight."""
-    sources = [smooth(seed, 1, 1, 20, 28) for seed in (5, 6)]
-    flipped = level_weights([source.flip(-1) for source in sources], "exposure", [0, 0])
-    for a, b in zip(level_weights(sources, "exposure", [0, 0]), flipped, strict=True):
+    sources = [smooth(seed, 1, 1, 20, 28).clamp(-1, 1) for seed in (5, 6)]
+    flipped = level_weights([source.flip(-1) for source in sources], "exposure", clean(sources))
+    for a, b in zip(level_weights(sources, "exposure", clean(sources)), flipped, strict=True):
         assert torch.allclose(a, b.flip(-1), atol=1e-6)
 
 
 @every_task
 def test_order_of_the_sources_has_no_say(task: Task) -> None:
-    sources = [smooth(seed, 1, 1, 24, 24) for seed in (1, 2, 3)]
+    sources = [smooth(seed, 1, 1, 24, 24).clamp(-1, 1) for seed in (1, 2, 3)]
     assert torch.allclose(closed_form(sources, task), closed_form(sources[::-1], task), atol=1e-5)
 
 
@@ -190,37 +224,81 @@ def test_noise_that_is_known_leaves_less_of_it() -> None:
     """Flat sources with noise: told of it, the closed form averages gradients down; not told, it keeps them."""
     torch.manual_seed(0)
     sources = [torch.full((1, 1, 64, 64), level) + 0.1 * torch.randn(1, 1, 64, 64) for level in (-0.2, 0.1)]
-    naive, told = closed_form(sources, "ivf"), closed_form(sources, "ivf", [0.1, 0.1])
+    naive, told = (
+        closed_form(sources, "ivf"),
+        closed_form(sources, "ivf", [torch.full((1, 1, 1, 1), 0.1)] * 2),
+    )
     assert float(told.std()) < 0.6 * float(naive.std())
 
 
 def test_coupling_goes_from_the_sources_to_the_estimate() -> None:
-    sources, estimate = [smooth(seed, 1, 1, 20, 20) for seed in (1, 2)], smooth(3, 1, 1, 20, 20)
+    sources, estimate = (
+        [smooth(seed, 1, 1, 20, 20).clamp(-1, 1) for seed in (1, 2)],
+        smooth(3, 1, 1, 20, 20).clamp(-1, 1),
+    )
     free = closed_form(sources, "ivf")
     assert torch.equal(closed_form(sources, "ivf", estimate=estimate, coupling=0.0), free)
     assert torch.allclose(closed_form(sources, "ivf", estimate=estimate, coupling=1e7), estimate, atol=1e-3)
 
 
 def test_iterations_raise_what_they_climb_and_keep_the_bound() -> None:
-    sources = [smooth(seed, 1, 1, 48, 64) for seed in (1, 2)]
-    ascent = Ascent(iterations=10)
-    first, last = (fuse_local(sources, "ivf", 0.0, ascent=a) for a in (None, ascent))
+    sources = [smooth(seed, 1, 1, 48, 64).clamp(-1, 1) for seed in (1, 2)]
+    first, last = alone(LocalFast(tone=0.0), sources), alone(Local(tone=0.0, steps=10), sources)
     grey = [(source + 1) * 127.5 for source in sources]
     total = [0.0, 0.0]
-    for weight, likelihood in (
-        (ascent.structure, information.Structure(grey)),
-        (ascent.information, information.Information(grey)),
-        (ascent.edges, information.Edges(grey)),
-    ):
+    kinds = (information.Structure, information.Information, information.Edges)
+    for weight, kind in zip(WEIGHTS, kinds, strict=True):
         for place, f in enumerate((first, last)):
-            total[place] += weight * float(likelihood.score((f + 1) * 127.5)[0])
+            total[place] += weight * float(kind(grey).score((f + 1) * 127.5)[0])
     assert total[1] > total[0] + 0.05
-    deviation = torch.stack([local_deviation(source) for source in sources]).amax(dim=0)
-    assert float(((last - first).abs() - ascent.bound * deviation).max()) < 1e-4
+    assert float(((last - first.clamp(-1, 1)).abs() - deviation_of(sources) / 127.5).max()) < 1e-4
+
+
+def test_a_batch_of_two_tasks_is_two_images() -> None:
+    """``auto`` looks at each image: a batch holds a slice and a street."""
+    base = [smooth(seed, 1, 1, 64, 64).clamp(-1, 1) for seed in (1, 2)]
+    slices = [torch.where(torch.arange(64) < 40, torch.tensor(-1.0), source) for source in base]
+    batch = alone(LocalFast(), [torch.cat(rows) for rows in zip(base, slices, strict=True)])
+    assert torch.allclose(batch[:1], alone(LocalFast(task="ivf"), base), atol=1e-5)
+    assert torch.allclose(batch[1:], alone(LocalFast(task="mif"), slices), atol=1e-5)
+
+
+class OneImage:
+    """A prior that is sure of one image, whatever it sees."""
+
+    diffusion = DIFFUSION
+
+    def __init__(self, image: Tensor) -> None:
+        self.image, self.channels = image, image.shape[1]
+
+    def predict(self, x_t: Tensor, index: int) -> Prediction:
+        return Prediction(self.image.expand_as(x_t), torch.zeros_like(x_t[:, :1, :1, :1]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+@pytest.mark.parametrize("rectification", [LocalFast(), Local(steps=2)], ids=["fast", "local"])
+def test_it_works_in_every_sampler_with_grey_and_colour(
+    rectification: LocalFast, sampler: str, channels: int
+) -> None:
+    """A prior that agrees with the fusion is what is returned; so says every sampler's last step."""
+    sources = [smooth(seed, 1, 1, 32, 64).clamp(-0.9, 0.9) for seed in (1, 2)]
+    expected = alone(rectification, sources)
+    prior = OneImage(expected.expand(-1, channels, -1, -1))
+    found = fuse(prior, sources, rectification=rectification, sampler=SAMPLERS[sampler])
+    assert torch.allclose(found, expected, atol=1e-3)
+
+
+def test_settings_come_from_a_mapping_and_are_checked() -> None:
+    assert rectification_from_mapping({"variant": "local", "tone": 0}, "x.yaml") == Local(tone=0.0)
+    assert rectification_from_mapping({"variant": "local_fast", "task": "mif"}, "x.yaml") == LocalFast("mif")
+    for wrong in ({"tone": 2.0}, {"task": "street"}, {"coupling": -1.0}, {"steps": -1}, {"rho": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            rectification_from_mapping({"variant": "local", **wrong}, "x.yaml")
 
 
 def test_tone_spreads_keeps_order_and_is_off_at_zero() -> None:
-    image = 0.3 * smooth(1, 1, 1, 60, 60)
+    image = 0.3 * smooth(1, 1, 1, 60, 60).clamp(-1, 1)
     activity = torch.full_like(image, 10.0)
     assert spread(image, 0.0, activity) is image
     spread_image = spread(image, 0.5, activity)
@@ -248,8 +326,9 @@ def test_sources_that_do_not_fit_are_refused(sources: list[Tensor], message: str
 
 def test_task_is_told_from_names_and_images() -> None:
     base = smooth(1, 1, 1, 64, 64).clamp(-1, 1)
-    assert detect_task([base, -base], ["pairs/RoadScene/ir"])[0] == "ivf"
-    assert detect_task([base, -base], ["MRI_CT/ir"])[0] == "mif"
+    assert task_of_names(["RoadScene", "ir"]) == ("ivf", "roadscene")
+    assert task_of_names(["MRI_CT", "ir", "MRI_CT", "vi"]) == ("mif", "mri")
+    assert task_of_names(["input", "ir", "vi", "overview"]) is None
     assert detect_task([base, -base])[0] == "ivf"
     assert detect_task([base, neumann.blur(base, 0.5)])[0] == "focus"
     assert detect_task([0.5 * base + 0.4, 0.5 * base - 0.4])[0] == "exposure"

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.denoise import clean_sources, denoise_grey
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
 from guided_diffusion.neumann import blur
-from guided_diffusion.source_noise import denoise_grey, estimate_sigma, stripes
+from guided_diffusion.source_noise import estimate_sigma, stripes
 
 
 def white(seed: int, *shape: int) -> Tensor:
@@ -119,3 +120,28 @@ def test_denoising_lowers_the_error() -> None:
     out = denoise_grey(prior, noisy, 0.3 * 127.5, torch.Generator().manual_seed(0))
     expected = 0.2**2 * 0.3**2 / (0.2**2 + 0.3**2)  # the posterior variance
     assert float((out - clean).square().mean()) == pytest.approx(expected, rel=0.1)
+
+
+def test_clean_sources_are_returned_as_they_are() -> None:
+    prior = Wiener(3, 0.5)
+    sources = [scene(), scene().flip(-1)]
+    cleaned, sigmas = clean_sources(sources, "auto", prior, 0)
+    assert all(torch.equal(a, b) for a, b in zip(sources, cleaned, strict=True))
+    assert sigmas == [[0.0], [0.0]]
+    assert prior.seen is None
+    assert clean_sources(sources, [0.0, 20.0], prior, 0)[1] == [[0.0], [20.0]]
+    assert prior.seen is not None
+
+
+def test_noise_that_does_not_fit_the_sources_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 sources"):
+        clean_sources([scene(), scene()], [1.0], None, 0)
+
+
+def test_only_the_noisy_image_of_a_batch_is_denoised() -> None:
+    batch = torch.cat([scene(), (scene() + 20 / 127.5 * white(11, 1, 1, 192, 256)).clamp(-1, 1)])
+    (cleaned,), (sigmas,) = clean_sources([batch], "auto", Wiener(1, 0.3), 0)
+    assert sigmas[0] == 0
+    assert sigmas[1] == pytest.approx(20, rel=0.1)
+    assert torch.equal(cleaned[0], batch[0])
+    assert not torch.equal(cleaned[1], batch[1])

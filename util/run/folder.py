@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.denoise import clean_sources
+from guided_diffusion.em_local import LocalFast
 from guided_diffusion.fusion import fuse, iteration_count, step_count
 from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.local_weights import task_of_names
 from guided_diffusion.rectification import describe
 from guided_diffusion.samplers import SAMPLERS, Step, with_eta
 from guided_diffusion.ycbcr import full_range_luma, luma_tensor
@@ -84,9 +87,14 @@ class FolderRun:
     description: dict[str, Any]
 
     @property
+    def sampling_prior(self) -> LoadedPrior | None:
+        """The prior if it fuses, and is not there for the noise of the sources alone."""
+        return None if self.fusion.prior == "noise" else self.prior
+
+    @property
     def steps(self) -> int:
         """That every pair takes."""
-        if self.prior is None:
+        if self.sampling_prior is None:
             return iteration_count(self.diffusion, self.fusion.em)
         return step_count(self.diffusion, self.fusion.warm_start)
 
@@ -109,8 +117,10 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     fusion, device = settings.fusion, world.device(settings.device, settings.gpu)
     with_eta(SAMPLERS[settings.diffusion.sampler], fusion.eta)
     diffusion = GaussianDiffusion.from_config(settings.diffusion)
-    pairs, problems = find_pairs(*source_folders(settings.input, settings.ir, settings.vi))
+    folders = source_folders(settings.input, settings.ir, settings.vi)
+    pairs, problems = find_pairs(*folders)
     check_places(settings.save_dir, pairs)
+    fusion = with_task(fusion, folders)
     prior = None
     description: dict[str, Any] = {"prior": None, "model_config": None, "precision": "fp32"}
     if fusion.prior:
@@ -152,7 +162,14 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
     with world.stage():
         description = {"command": settings.command, **run.description}
         record = start_record(settings.save_dir, description) if world.first else RunRecord(None, {})
-    writer = ResultWriter(settings.save_dir, run.description, config.fit, config.color, config.color_method)
+    writer = ResultWriter(
+        settings.save_dir,
+        run.description,
+        config.fit,
+        config.color,
+        config.color_method,
+        getattr(config.em, "stretch", True),
+    )
     divide = functools.partial(
         share_pairs, writer=writer, overwrite=settings.overwrite, steps=run.steps * settings.record
     )
@@ -204,9 +221,15 @@ def batch_fuser(run: FolderRun) -> FuseBatch:
             on_step(step.index, lambda: full_range_luma(step.x_t)[:, 0].cpu().numpy())
 
         ir, vi = to_tensor(pair.ir for pair in pairs), to_tensor(pair.vi for pair in pairs)
+        sources, sigmas = clean_sources((ir, vi), config.noise, run.prior, config.seed)
+        for pair, *found in zip(pairs, *sigmas, strict=True):
+            if any(found):
+                log.info(
+                    f"{pair.stem}: noise of sigma {found[0]:.1f} (ir) and {found[1]:.1f} (vi) grey levels"
+                )
         fused = fuse(
-            run.prior,
-            (ir, vi),
+            run.sampling_prior,
+            sources,
             diffusion=run.diffusion,
             rectification=config.em,
             sampler=sampler,
@@ -218,6 +241,19 @@ def batch_fuser(run: FolderRun) -> FuseBatch:
         return fused[:, 0].cpu().numpy()
 
     return fuse_batch
+
+
+def with_task(config: FusionConfig, folders: Iterable[Path]) -> FusionConfig:
+    """``config`` with the task of local fusion that the names of the folders tell, where it is ``auto``."""
+    em = config.em
+    if not isinstance(em, LocalFast) or em.task != "auto":
+        return config
+    found = task_of_names([part for folder in folders for part in folder.parts[-2:]])
+    if found is None:
+        log.info("task: by what each image shows, as the names of the folders tell none")
+        return config
+    log.info(f"task: {found[0]}, for a folder's name has {found[1]}")
+    return dataclasses.replace(config, em=dataclasses.replace(em, task=found[0]))
 
 
 def as_range(values: list[float] | None) -> ValueRange | None:

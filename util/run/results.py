@@ -12,7 +12,7 @@ import numpy as np
 
 from util.files import file_sha256, remove_abandoned
 from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
-from util.images.image_io import png_header_text, read_png_text, round_to_uint8, stretch, write_png
+from util.images.image_io import levels_of, png_header_text, read_png_text, round_to_uint8, stretch, write_png
 from util.images.pairs import FitMode, Pair, PairFiles, output_size
 from util.run.record import RunRecord, fingerprint
 
@@ -41,6 +41,7 @@ class ResultWriter:
     """Writes the results of pairs below ``folder``.
 
     ``description``: what makes the images (configuration, prior, device, versions); goes into every PNG.
+    ``stretched`` false: levels are written as they are, not stretched to black and white.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class ResultWriter:
     fit: FitMode
     color: ColourMode
     color_method: ColourMethod
+    stretched: bool = True
 
     def fingerprint(self, ir_sha256: str, vi_sha256: str) -> str:
         """The same for the same files and configuration, on the same kind of device.
@@ -106,12 +108,12 @@ class ResultWriter:
             return False
 
     def write(self, pair: Pair, luma: np.ndarray) -> list[Path]:
-        """Stretch and write the fused luma of a pair, (H, W) float of the fitted size; returns the files.
+        """Write the fused luma of a pair, (H, W) float of the fitted size; returns the files.
 
         The grey image comes last, so that its presence means that the pair is complete. Raises OSError.
         """
         height, width = output_size(pair.size, self.fit)
-        grey = round_to_uint8(stretch(luma[:height, :width]))
+        grey = round_to_uint8(self._levels(luma[:height, :width]))
         text = {
             "Software": f"DDFM {self.description['versions']['ddfm']}",
             "fingerprint": self.fingerprint(pair.ir.sha256, pair.vi.sha256),
@@ -125,14 +127,17 @@ class ResultWriter:
         write_png(self.recon_path(pair), grey, text)
         return [*written, self.recon_path(pair)]
 
+    def _levels(self, luma: np.ndarray) -> np.ndarray:
+        return stretch(luma) if self.stretched else levels_of(luma)
+
     def start_progress(self, pair: Pair) -> None:
         """Remove the recorded steps of an earlier run, which may have had more of them."""
         for old in self.progress_folder(pair).glob("x_*.png"):
             old.unlink()
 
     def write_progress(self, pair: Pair, index: int, luma: np.ndarray) -> None:
-        """Record the state after a step, stretched and truncated to 8 bits, as the released code does."""
+        """Record the state after a step, truncated to 8 bits, as the released code does."""
         height, width = output_size(pair.size, self.fit)
-        state = stretch(luma[:height, :width]).astype(np.uint8)
+        state = self._levels(luma[:height, :width]).astype(np.uint8)
         text = {"fingerprint": self.fingerprint(pair.ir.sha256, pair.vi.sha256)}
         write_png(self.progress_folder(pair) / f"x_{index:04d}.png", state, text)

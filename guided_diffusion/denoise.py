@@ -1,0 +1,68 @@
+"""Noisy sources seen through the prior, before they are fused. Equations: docs/local.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guided_diffusion.prior import Prior
+from guided_diffusion.source_noise import GREY, estimate_sigma, stripes
+
+
+def denoise_grey(prior: Prior, image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """E[clean | image] of a grey image with white noise of ``sigma`` grey levels, one evaluation; Eq. (15).
+
+    A prior of one channel is asked at the timestep of sigma. One of three channels expects independent noise
+    in each, while the noise of a grey image is the same in all three: sqrt(3) sigma along grey, 0 across. Noise of
+    sqrt(3) sigma is added in the two directions orthogonal to grey, and the timestep is that of sqrt(3) sigma.
+    ``image`` enters whole; its sides must fit the prior. Returns luma, (B, 1, H, W).
+    """
+    diffusion = prior.diffusion
+    level = sigma / GREY * (prior.channels**0.5)
+    ratios = np.sqrt(1 / diffusion.alphas_cumprod - 1)
+    index = int(np.abs(np.log(ratios / level)).argmin())
+    x = image.float().expand(-1, prior.channels, -1, -1)
+    if prior.channels == 3:
+        draw = torch.randn(x.shape[1:], generator=generator, device=generator.device).to(x.device)
+        x = x + level * (draw - draw.mean(dim=0, keepdim=True))
+    scale = float(np.sqrt(diffusion.alphas_cumprod[index]))
+    with torch.no_grad():
+        estimate = prior.predict(scale * x, index).pred_xstart
+    return estimate.mean(dim=1, keepdim=True)
+
+
+Noise = Literal["auto", "off"] | Sequence[float]
+"""Standard deviations in grey levels, one a source (0: clean), or ``auto``: estimated for every source."""
+
+
+def clean_sources(
+    sources: Sequence[Tensor], noise: Noise, prior: Prior | None, seed: int
+) -> tuple[list[Tensor], list[list[float]]]:
+    """The sources without stripes and, with a prior, without noise; and each one's sigma, image by image.
+
+    sources: (B, 1, H, W) luma in [-1, 1], H and W fitting the prior. A source that is clean is returned as it is.
+    One evaluation of the prior an image with noise. Raises ValueError where ``noise`` does not fit the sources.
+    """
+    if not isinstance(noise, str) and len(noise) != len(sources):
+        raise ValueError(f"noise has {len(noise)} standard deviations, but there are {len(sources)} sources")
+    if noise == "off":
+        return list(sources), [[0.0] * len(source) for source in sources]
+    cleaned, found = [], []
+    for place, source in enumerate(sources):
+        level = source - stripes(source) - stripes(source, dim=-2)
+        if isinstance(noise, str):
+            sigmas = estimate_sigma(level).flatten().tolist()
+        else:
+            sigmas = [float(noise[place])] * len(source)
+        rows = list(level.split(1))
+        for row, sigma in enumerate(sigmas):
+            if sigma > 0 and prior is not None:
+                generator = torch.Generator().manual_seed(seed)
+                rows[row] = denoise_grey(prior, rows[row], sigma, generator)
+        cleaned.append(torch.cat(rows).clamp(-1, 1))
+        found.append(sigmas)
+    return cleaned, found

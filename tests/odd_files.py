@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 Maker = Callable[[Path], None]
@@ -55,6 +56,18 @@ def ir_values(values: np.ndarray, name: str = "x.tif", **options: Any) -> Maker:
     def make(folder: Path) -> None:
         (folder / "ir/x.png").unlink()
         Image.fromarray(values).save(folder / "ir" / name, **options)
+
+    return make
+
+
+def tiff_values(
+    values: np.ndarray, side: str = "ir", photometric: str = "minisblack", **options: Any
+) -> Maker:
+    """An image that Pillow does not write, from an array of any type."""
+
+    def make(folder: Path) -> None:
+        (folder / side / "x.png").unlink()
+        tifffile.imwrite(folder / side / "x.tif", values, photometric=photometric, metadata=None, **options)
 
     return make
 

@@ -105,6 +105,11 @@ def read_config(cls: type[T], path: Path) -> T:
     config = from_mapping(cls, read_yaml(path), str(path))
     if isinstance(config, DiffusionConfig) and config.sampler not in SAMPLERS:
         raise ConfigError(f"{path}: sampler is {config.sampler!r}, but must be one of {', '.join(SAMPLERS)}")
+    if isinstance(config, DiffusionConfig):
+        try:
+            GaussianDiffusion.from_config(config)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from error
     return config
 
 
@@ -142,7 +147,10 @@ def load_model(
 
     Raises CheckpointError, DownloadError.
     """
-    model = empty_model(config)
+    try:
+        model = empty_model(config)
+    except ConfigError as error:  # which knows no file
+        raise ConfigError(f"{path}: {error}") from error
     info = load_ready(model, obtain(config.model_path, root), str(path), execution)
     return model, info
 

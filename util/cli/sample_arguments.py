@@ -67,7 +67,8 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         "--save_dir",
         type=Path,
         metavar="DIR",
-        default=root / "output",
+        # not among the packages, when that is where the project lies
+        default=(root if (root / "sample.py").is_file() else Path()) / "output",
         help="folder for the results (default: output)",
     )
     ours = parser.add_argument_group("more flags")

@@ -1,0 +1,44 @@
+"""DDFM: fusing registered images of one scene with a diffusion prior. See docs/api.md.
+
+from ddfm import fuse, open_prior
+fuse(open_prior(), ["infrared.png", "visible.png"]).save("fused.png")
+"""
+
+from guided_diffusion.admm import FixedBalance
+from guided_diffusion.config import DiffusionConfig, RuntimeConfig
+from guided_diffusion.em_paper import Paper
+from guided_diffusion.em_released import Released
+from guided_diffusion.fusion_config import FusionConfig
+from guided_diffusion.prior import NetworkPrior, Prior, diffusers_prior, function_prior
+from guided_diffusion.rectification import RECTIFICATIONS, Rectification
+from guided_diffusion.samplers import SAMPLERS, Sampler
+from util.door import Fused, fuse
+from util.evaluation.api import evaluate
+from util.prior import LoadedPrior, open_prior
+from util.run.folder import FolderSettings, fuse_folder
+from util.version import __version__
+
+__all__ = [
+    "RECTIFICATIONS",
+    "SAMPLERS",
+    "DiffusionConfig",
+    "FixedBalance",
+    "FolderSettings",
+    "Fused",
+    "FusionConfig",
+    "LoadedPrior",
+    "NetworkPrior",
+    "Paper",
+    "Prior",
+    "Rectification",
+    "Released",
+    "RuntimeConfig",
+    "Sampler",
+    "__version__",
+    "diffusers_prior",
+    "evaluate",
+    "function_prior",
+    "fuse",
+    "fuse_folder",
+    "open_prior",
+]

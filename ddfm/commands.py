@@ -1,0 +1,17 @@
+"""The console scripts of an installed project."""
+
+from __future__ import annotations
+
+
+def fuse_command() -> int:
+    """``ddfm-fuse``: as ``python sample.py``."""
+    import sample  # here: each command starts with what it needs alone
+
+    return sample.main()
+
+
+def evaluate_command() -> int:
+    """``ddfm-evaluate``: as ``python evaluate.py``."""
+    import evaluate
+
+    return evaluate.main()

@@ -1,0 +1,139 @@
+"""Fusing images that are in memory: what ``ddfm.fuse`` is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from guided_diffusion import fusion
+from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.prior import Prior
+from guided_diffusion.rectification import RECTIFICATIONS, Rectification, describe
+from guided_diffusion.samplers import SAMPLERS, Sampler, Step, with_eta
+from guided_diffusion.ycbcr import luma_tensor
+from util.images.arrays import ArrayImage, as_image, give_back
+from util.images.colour import ColourMethod, colourise
+from util.images.image_io import round_to_uint8, stretch, write_png
+from util.images.pairs import MULTIPLE, fit, fitted_size
+from util.version import versions
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """A fused image, of the size of the sources and in the kind of the first (array, tensor or PIL image; type).
+
+    ``grey``: (H, W). ``color``: in the colours of the last source that has some, (H, W, 3), as a tensor (3, H, W);
+    None where all are grey. ``luma``: (H, W) float32, about [-1, 1], not stretched. ``provenance``: what made it.
+    """
+
+    grey: Any
+    color: Any | None
+    luma: np.ndarray
+    provenance: dict[str, Any]
+    _levels: np.ndarray
+    _rgb: np.ndarray | None
+
+    def save(self, path: Path | str) -> Path:
+        """Write an 8-bit PNG, in colour where there is some, whole or not at all, with the provenance as text.
+
+        Raises ValueError for a name that does not end in .png, OSError when it cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise ValueError(f"{path}: results are PNG files, give a name that ends in .png")
+        text = {
+            "Software": f"DDFM {self.provenance['versions']['ddfm']}",
+            "ddfm": json.dumps(self.provenance),
+        }
+        write_png(path, round_to_uint8(self._levels) if self._rgb is None else self._rgb, text)
+        return path
+
+
+def fuse(
+    prior: Prior | None,
+    images: Sequence[Any],
+    *,
+    rectification: Rectification[Any] | str = "released",
+    sampler: Sampler | str = "ddim",
+    seed: int = 3407,
+    eta: float = 0.0,
+    warm_start: int | None = None,
+    iterations: int = 100,
+    color_method: ColourMethod = "oklab",
+    on_step: Callable[[Step], None] | None = None,
+) -> Fused:
+    """Fuse images of one scene: infrared (CT, PET, SPECT) first and visible (MRI) second.
+
+    ``images``: see :func:`~util.images.arrays.as_image`, of one size, any from 32 pixels a side on. ``prior``: of
+    :func:`~util.prior.open_prior` or any other; None: the rectification alone, ``iterations`` times unless it has a
+    number of its own. ``rectification``, ``sampler``: names in RECTIFICATIONS and SAMPLERS, or objects. ``seed``,
+    ``warm_start``: as :func:`~guided_diffusion.fusion.fusion_steps` takes them; ``eta``: of a sampler that has one.
+    Levels are stretched to the whole range, as the released code does. An 8-bit pair gives what ``sample.py`` gives
+    with ``fit: pad``. Raises ValueError for what does not fit or is not known, FloatingPointError when the result is
+    not finite.
+    """
+    if isinstance(rectification, str):
+        rectification = RECTIFICATIONS[rectification]()
+    if isinstance(sampler, str):
+        sampler = SAMPLERS[sampler]
+    if color_method not in get_args(ColourMethod):
+        raise ValueError(
+            f"color_method is {color_method!r}, but must be one of {', '.join(get_args(ColourMethod))}"
+        )
+    steps = with_eta(sampler, eta)
+    sources = [as_image(image, f"image {number}") for number, image in enumerate(images)]
+    size = _common_size(sources)
+    device = getattr(prior, "device", "cpu")
+    lumas = [luma_tensor(fit(source.luma, "pad")[None], device) for source in sources]
+    fused = fusion.fuse(
+        prior,
+        lumas,
+        diffusion=GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=iterations)),
+        rectification=rectification,
+        sampler=steps,
+        seed=seed,
+        warm_start=warm_start,
+        cores=[fitted_size(size, "crop")],
+        on_step=on_step,
+    )
+    luma = fused[0, 0, : size[0], : size[1]].cpu().numpy()
+    levels = stretch(luma).astype(np.float64)
+    colours = next((source.rgb for source in reversed(sources) if source.rgb is not None), None)
+    rgb = None if colours is None else colourise(round_to_uint8(levels), colours, color_method)
+    of_prior = getattr(
+        prior, "describe", lambda: {"prior": None if prior is None else type(prior).__qualname__}
+    )
+    provenance = {
+        **of_prior(),
+        "rectification": describe(rectification),
+        "sampler": getattr(sampler, "__name__", type(sampler).__qualname__),
+        "steps": iterations if prior is None else fusion.step_count(prior.diffusion, warm_start),
+        "seed": seed,
+        "eta": eta,
+        "warm_start": warm_start,
+        "versions": versions(),
+    }
+    grey = give_back(levels, sources[0])
+    color = None if rgb is None else give_back(rgb.astype(np.float64), sources[0])
+    return Fused(grey, color, luma, provenance, levels, rgb)
+
+
+def _common_size(sources: Sequence[ArrayImage]) -> tuple[int, int]:
+    sizes = {source.size for source in sources}
+    if len(sizes) != 1:
+        found = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
+        raise ValueError(
+            f"the images must be of one size, but are {found or 'none'}; register them to one size first"
+        )
+    size = sizes.pop()
+    if min(size) < MULTIPLE:
+        raise ValueError(
+            f"the images are {size[1]}x{size[0]}, but fusing needs at least {MULTIPLE} pixels a side"
+        )
+    return size

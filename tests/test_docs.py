@@ -15,6 +15,7 @@ import yaml
 
 from guided_diffusion.config import ModelConfig
 from tests.util.images.test_odd_inputs import BAD, ODD
+from util.evaluation.metrics import ALL_METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "models/README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -115,6 +116,13 @@ def test_keys_and_their_defaults(section: str):
 def test_keys_of_the_model():
     said = [name for keys, *_ in documented("model_config_*.yaml") for name in re.findall(r"`([^`]+)`", keys)]
     assert sorted(said) == sorted(field.name for field in dataclasses.fields(ModelConfig))
+
+
+def test_every_metric_is_on_its_page():
+    text = (ROOT / "docs/metrics.md").read_text()
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    said = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    assert sorted(said) == sorted(ALL_METRICS)
 
 
 def test_the_count_of_odd_inputs():

@@ -13,6 +13,7 @@ from util.evaluation.comparison import Comparison, PairedTest, problem_lines
 from util.evaluation.folders import Evaluation, Result, Triple, find_triples
 from util.evaluation.measuring import Job, compare
 from util.evaluation.methods import differing_settings, find_jobs, method_folders, source_names
+from util.evaluation.table_runs import origin_of
 from util.evaluation.tables import Table, printed, render
 from util.files import write_atomically
 
@@ -45,8 +46,18 @@ def measure_folder(args: argparse.Namespace) -> tuple[list[Result], int]:
         if path is not None:
             write_atomically(path, content().encode(errors="backslashreplace"))
     kept = [triple for triple in triples if triple.stem in evaluation.images]
-    name = dataset_name(args.fused)
-    return [Result(name, "fused", evaluation, kept, sources=labels)], 1 if evaluation.problems else 0
+    name, origin = dataset_name(args.fused), recorded_origin(args.fused)
+    return [Result(name, "fused", evaluation, kept, origin, labels)], 1 if evaluation.problems else 0
+
+
+def recorded_origin(folder: Path) -> str:
+    """What made the images, by the ``run.json`` of ``sample.py`` in or above the folder; empty without one."""
+    for root in (folder, folder.parent):
+        try:
+            return origin_of(json.loads((root / "run.json").read_text(encoding="utf-8")))[1]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ""
 
 
 def plain_notes(comparison: Comparison) -> list[str]:
@@ -104,8 +115,9 @@ def results_of(comparison: Comparison, jobs: list[Job]) -> list[Result]:
             if job.stem in images
         ]
         if images:
+            origin = recorded_origin(triples[0].fused.parent)
             label = f"{name} [{comparison.mark(name)}]" if comparison.mark(name) else name
-            results.append(Result(comparison.dataset, label, evaluation, triples, sources=comparison.sources))
+            results.append(Result(comparison.dataset, label, evaluation, triples, origin, comparison.sources))
     return results
 
 

@@ -141,7 +141,7 @@ class TableRuns:
             log.error(f"{dataset.name}, {config.stem}, {problem.stem}: {problem.reason}")
         if not evaluation.images:
             return None
-        prior, origin = _origin(run)
+        prior, origin = origin_of(run)
         kept = [triple for triple in triples if triple.stem in evaluation.images]
         return Result(dataset.name, f"{config.stem} ({prior})", evaluation, kept, origin)
 
@@ -159,7 +159,7 @@ def _triples(run: dict[str, Any], dataset: Dataset) -> tuple[list[Triple], list[
     return triples, problems
 
 
-def _origin(run: dict[str, Any]) -> tuple[str, str]:
+def origin_of(run: dict[str, Any]) -> tuple[str, str]:
     """Which prior made the images, in a word, and all that made them, in a sentence."""
     em, diffusion = run["fusion_config"]["em"], run["diffusion_config"]
     steps = f"timestep_respacing {diffusion['timestep_respacing']}"

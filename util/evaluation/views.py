@@ -17,17 +17,17 @@ Box = tuple[int, int, int, int]
 def salient_box(a: np.ndarray, b: np.ndarray, share: float = 0.22) -> Box:
     """Where the infrared image ``a`` is salient and both have something to show.
 
-    The window with the largest product of how bright ``a`` is above its mean and of both standard deviations; where
-    ``a`` is nowhere brighter than its mean, of the latter alone. a, b: (H, W) uint8 of one size; the window is a 4:3
-    rectangle of about ``share`` of the shorter side.
+    The window with the largest product of how far ``a`` rises above its mean plus 1.5 standard deviations, and of
+    the root of both local standard deviations; of the latter alone where ``a`` rises nowhere so far. a, b: (H, W)
+    uint8 of one size; the window is a 4:3 rectangle of about ``share`` of the shorter side.
     """
     height, width = a.shape
     h = max(8, round(min(height, width) * share))
     w = min(width, h * 4 // 3)
     score = _deviation(a, h, w) * _deviation(b, h, w)
-    raised = np.maximum(_window_sums(a.astype(np.float64), h, w) / (h * w) - a.mean(), 0.0)
-    if (score * raised).max() > 0:
-        score = score * raised
+    raised = _window_sums(np.maximum(a - (a.mean() + 1.5 * a.std()), 0.0), h, w)
+    salient = np.sqrt(np.maximum(score, 0.0)) * np.maximum(raised, 0.0)
+    score = salient if salient.max() > 0 else score
     y, x = np.unravel_index(int(score.argmax()), score.shape)
     return int(x), int(y), w, h
 

@@ -50,12 +50,12 @@ def test_one_line_with_file_and_key(name: str, tmp_path: Path):
     content, words = BAD[name]
     path = tmp_path / "bad.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ValueError, match=r"bad\.yaml") as caught:
         read_yaml(path)
     message = str(caught.value)
     assert words in message and "\n" not in message and len(message) < 300 + len(str(path))
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_what_yaml_can_say_is_still_understood(tmp_path: Path):

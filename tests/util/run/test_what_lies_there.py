@@ -89,7 +89,7 @@ def test_no_result_in_the_place_of_one(what: str, where: str, run: Run, tmp_path
         )
     started = time.monotonic()
     assert run() == 0
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120
     assert counts(tmp_path) == {"done": 1, "skipped": 1, "failed": 0}
     assert path.read_bytes() == content
 

@@ -6,6 +6,7 @@ fuse(open_prior(), ["infrared.png", "visible.png"]).save("fused.png")
 
 from guided_diffusion.admm import FixedBalance
 from guided_diffusion.config import DiffusionConfig, RuntimeConfig
+from guided_diffusion.em_local import Local, LocalFast
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
 from guided_diffusion.fusion_config import FusionConfig
@@ -27,6 +28,8 @@ __all__ = [
     "Fused",
     "FusionConfig",
     "LoadedPrior",
+    "Local",
+    "LocalFast",
     "NetworkPrior",
     "Paper",
     "Prior",

@@ -12,6 +12,7 @@ import numpy as np
 
 from guided_diffusion import fusion
 from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.denoise import Noise, clean_sources
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.prior import Prior
 from guided_diffusion.rectification import RECTIFICATIONS, Rectification, describe
@@ -19,7 +20,7 @@ from guided_diffusion.samplers import SAMPLERS, Sampler, Step, with_eta
 from guided_diffusion.ycbcr import luma_tensor
 from util.images.arrays import ArrayImage, as_image, give_back
 from util.images.colour import ColourMethod, colourise
-from util.images.image_io import round_to_uint8, stretch, write_png
+from util.images.image_io import levels_of, round_to_uint8, stretch, write_png
 from util.images.pairs import MULTIPLE, fit, fitted_size
 from util.version import versions
 
@@ -60,10 +61,11 @@ def fuse(
     images: Sequence[Any],
     *,
     rectification: Rectification[Any] | str = "released",
-    sampler: Sampler | str = "ddim",
+    sampler: Sampler | str | None = "ddim",
     seed: int = 3407,
     eta: float = 0.0,
     warm_start: int | None = None,
+    noise: Noise = "off",
     iterations: int = 100,
     color_method: ColourMethod = "oklab",
     on_step: Callable[[Step], None] | None = None,
@@ -74,28 +76,34 @@ def fuse(
     :func:`~util.prior.open_prior` or any other; None: the rectification alone, ``iterations`` times unless it has a
     number of its own. ``rectification``, ``sampler``: names in RECTIFICATIONS and SAMPLERS, or objects. ``seed``,
     ``warm_start``: as :func:`~guided_diffusion.fusion.fusion_steps` takes them; ``eta``: of a sampler that has one.
-    Levels are stretched to the whole range, as the released code does. An 8-bit pair gives what ``sample.py`` gives
-    with ``fit: pad``. Raises ValueError for what does not fit or is not known, FloatingPointError when the result is
-    not finite.
+    ``sampler`` None: the prior is asked about ``noise`` alone, which is ``off``, ``auto`` (estimated) or a standard
+    deviation in grey levels for each source. Levels are stretched to the whole range as the released code does, or
+    written as they are where the rectification says so (``local``, ``local_fast``). An 8-bit pair gives what
+    ``sample.py`` gives with ``fit: pad``.
+
+    Raises ValueError for what does not fit or is not known, FloatingPointError when the result is not finite.
     """
-    if isinstance(rectification, str):
-        rectification = RECTIFICATIONS[rectification]()
-    if isinstance(sampler, str):
-        sampler = SAMPLERS[sampler]
+    chosen: Rectification[Any] = (
+        RECTIFICATIONS[rectification]() if isinstance(rectification, str) else rectification
+    )
+    sampler = SAMPLERS[sampler] if isinstance(sampler, str) else sampler
     if color_method not in get_args(ColourMethod):
         raise ValueError(
             f"color_method is {color_method!r}, but must be one of {', '.join(get_args(ColourMethod))}"
         )
-    steps = with_eta(sampler, eta)
+    steps = with_eta(fusion.ddim_loop if sampler is None else sampler, eta)
     sources = [as_image(image, f"image {number}") for number, image in enumerate(images)]
     size = _common_size(sources)
     device = getattr(prior, "device", "cpu")
     lumas = [luma_tensor(fit(source.luma, "pad")[None], device) for source in sources]
+    lumas, sigmas = clean_sources(lumas, noise, prior, seed)
+    alone = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=iterations))
+    sampled = None if sampler is None else prior
     fused = fusion.fuse(
-        prior,
+        sampled,
         lumas,
-        diffusion=GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=iterations)),
-        rectification=rectification,
+        diffusion=alone,
+        rectification=chosen,
         sampler=steps,
         seed=seed,
         warm_start=warm_start,
@@ -103,7 +111,8 @@ def fuse(
         on_step=on_step,
     )
     luma = fused[0, 0, : size[0], : size[1]].cpu().numpy()
-    levels = stretch(luma).astype(np.float64)
+    stretched = getattr(chosen, "stretch", True)
+    levels = np.asarray(stretch(luma) if stretched else levels_of(luma), dtype=np.float64)
     colours = next((source.rgb for source in reversed(sources) if source.rgb is not None), None)
     rgb = None if colours is None else colourise(round_to_uint8(levels), colours, color_method)
     of_prior = getattr(
@@ -111,12 +120,15 @@ def fuse(
     )
     provenance = {
         **of_prior(),
-        "rectification": describe(rectification),
-        "sampler": getattr(sampler, "__name__", type(sampler).__qualname__),
-        "steps": iterations if prior is None else fusion.step_count(prior.diffusion, warm_start),
+        "rectification": describe(chosen),
+        "sampler": None if sampled is None else getattr(sampler, "__name__", type(sampler).__qualname__),
+        "steps": fusion.iteration_count(alone, chosen)
+        if sampled is None
+        else fusion.step_count(sampled.diffusion, warm_start),
         "seed": seed,
         "eta": eta,
         "warm_start": warm_start,
+        "noise": [found[0] for found in sigmas],
         "versions": versions(),
     }
     grey = give_back(levels, sources[0])

@@ -113,6 +113,29 @@ def test_wrong_names_and_options_are_refused(prior: ddfm.LoadedPrior, pair: list
         ddfm.open_prior("large")
 
 
+def test_local_fusion_of_three_noisy_images_keeps_its_levels(prior: ddfm.LoadedPrior):
+    """Sources that span 0.3 ... 0.7 of the range are not stretched; the network is asked about noise alone."""
+    rng = np.random.default_rng(0)
+    images = [
+        np.clip(0.5 + 0.2 * np.sin(np.arange(64) / (4 + k))[None] + 0 * rng.random((48, 1)), 0, 1)
+        for k in range(3)
+    ]
+    clean = ddfm.fuse(None, images, rectification="local_fast")
+    assert clean.grey.min() > 0.2 and clean.grey.max() < 0.8 and clean.provenance["noise"] == [0.0] * 3
+    noisy = [np.clip(image + rng.normal(0, 20 / 255, image.shape), 0, 1) for image in images]
+    seen: list[int] = []
+    fused = ddfm.fuse(
+        prior,
+        noisy,
+        rectification="local",
+        sampler=None,
+        noise="auto",
+        on_step=lambda step: seen.append(step.index),
+    )
+    assert all(12 < sigma < 30 for sigma in fused.provenance["noise"]) and fused.provenance["sampler"] is None
+    assert len(seen) == fused.provenance["steps"]
+
+
 @dataclass(frozen=True)
 class Brighter:
     """A toy: the estimate gives way to the brighter source."""

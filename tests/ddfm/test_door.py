@@ -97,12 +97,13 @@ def test_other_images_are_refused(image: Any, words: str):
 
 
 def test_wrong_names_and_options_are_refused(prior: ddfm.LoadedPrior, pair: list[Path]):
-    for options, words in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"rectification": "papr"}, "no rectification 'papr'; there are released, paper"),
         ({"sampler": "euler"}, "no sampler 'euler'; there are ddim, ddpm"),
         ({"sampler": "ddpm", "eta": 0.5}, "eta is 0.5, but ddpm_loop has none"),
         ({"color_method": "lab"}, "color_method is 'lab'"),
-    ):
+    ]
+    for options, words in refused:
         with pytest.raises(ValueError, match=words):
             ddfm.fuse(prior, pair, **options)
     with pytest.raises(ValueError, match="2 sources, but there are 3"):

@@ -65,8 +65,9 @@ def as_image(image: Any, name: str) -> ArrayImage:
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or not values.size:
+        shape = tuple(image.shape) if isinstance(image, torch.Tensor) else values.shape
         form = "(H, W), (1, H, W) or (3, H, W)" if container == "torch" else "(H, W) or (H, W, 3)"
-        raise ValueError(f"{name} has the shape {tuple(np.shape(image))}, but must be {form}")
+        raise ValueError(f"{name} has the shape {shape}, but must be {form}")
     dtype = values.dtype
     levels = _levels(values, name)
     if values.ndim == 2:

@@ -1,6 +1,8 @@
-"""One picture of a run: a row for each pair with both sources, the fused image and, if any, the one in colour.
+"""One picture of one or more runs: a row for each pair with both sources and each run's result.
 
-python -m tools.contact_sheet --out docs/results.png
+python -m tools.contact_sheet --results output output/local --out docs/results.png
+
+A single run shows its fused image and, if any, the one in colour; several show the one in colour where there is one.
 """
 
 from __future__ import annotations
@@ -48,25 +50,37 @@ def stack(rows: Sequence[np.ndarray]) -> np.ndarray:
     return sheet
 
 
+def results_of(folder: Path, stem: str, both: bool) -> list[Path]:
+    """What to show of a pair in a run's folder: grey and colour, or the one in colour if any; nothing: no result."""
+    grey, colour = (folder / kind / f"{stem}.png" for kind in ("recon", "color"))
+    if not grey.exists():
+        return []
+    best = colour if colour.exists() else grey
+    return [grey, best] if both else [best]
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--input", type=Path, default=Path("input"), help="the pairs (default %(default)s)")
-    parser.add_argument("--results", type=Path, default=Path("output"), help="of a run (default %(default)s)")
+    parser.add_argument(
+        "--results", type=Path, nargs="+", default=[Path("output")], help="of a run each (default: output)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
     parser.add_argument("--height", type=int, default=160, help="of a row in pixels (default %(default)s)")
     parser.add_argument("--stems", nargs="+", help="only these pairs (default: all that have a result)")
     args = parser.parse_args(argv)
     rows = []
     for pair in find_pairs(args.input / "ir", args.input / "vi")[0]:
-        grey, colour = (args.results / kind / f"{pair.stem}.png" for kind in ("recon", "color"))
-        if grey.exists() and (args.stems is None or pair.stem in args.stems):
-            paths = [pair.ir, pair.vi, grey, colour if colour.exists() else grey]
+        found = [results_of(folder, pair.stem, len(args.results) == 1) for folder in args.results]
+        if all(found) and (args.stems is None or pair.stem in args.stems):
+            paths = [pair.ir, pair.vi, *(path for of_run in found for path in of_run)]
             rows.append(row([decode_rgb(path.read_bytes(), str(path)) for path in paths], args.height))
     if not rows:
         sys.exit(
-            f"contact_sheet: no pair of {args.input} has a result in {args.results}: run sample.py first"
+            f"contact_sheet: no pair of {args.input} has a result in {', '.join(map(str, args.results))}: run "
+            "sample.py first"
         )
     write_png(args.out, stack(rows))
     print(f"wrote {args.out}")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Prediction
 from guided_diffusion.denoise import denoise_grey
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Prediction
 from guided_diffusion.source_noise import estimate_sigma
 from tools.prior_card.denoising import psnr
 from util.images.image_io import SUFFIXES, grey_from_rgb, read_image

@@ -126,7 +126,10 @@ def test_nothing_starts_in_any(work: Path):
 
 def test_a_remote_prior_is_fetched_once(work: Path, tiny_prior: PriorFiles, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
-    code = f"import pathlib, sys, sample; sample.ROOT = pathlib.Path({str(work)!r}); sys.exit(sample.main())"
+    code = "import pathlib, sys, sample, util.prior, util.run.folder as folder\n"
+    code += f"here = lambda: pathlib.Path({str(work)!r})\n"
+    code += "sample.project_root = util.prior.project_root = folder.project_root = here\n"
+    code += "sys.exit(sample.main())\n"
     (work / "elsewhere.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     line = arguments(work, "output", "--fusion_config", str(ROOT / "configs/fusion_config.yaml"))

@@ -8,12 +8,10 @@ import logging
 import shlex
 import sys
 
-from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.fusion_config import FusionConfig
 from util.cli.sample_arguments import sample_parser
 from util.files import project_root
 from util.logger import get_logger
-from util.prior import read_config
+from util.presets import preset
 from util.process import print_any_name, say, stop_on_signals
 from util.run.folder import FolderSettings, check_folder, dry_run, run_folder
 from util.run.ranks import FailedElsewhere, World, join_world
@@ -24,17 +22,23 @@ log = logging.getLogger("ddfm")
 
 def settings_of(args: argparse.Namespace) -> FolderSettings:
     """What the command line and the files that it names ask for. Raises ValueError."""
-    fusion: FusionConfig = read_config(FusionConfig, args.fusion_config)
-    if args.seed is not None:
-        fusion = dataclasses.replace(fusion, seed=args.seed)
+    changes = (
+        "fusion_config",
+        "diffusion_config",
+        "model_config",
+        "variant",
+        "steps",
+        "noise",
+        "tone",
+        "seed",
+    )
+    chosen = preset(args.preset, **{name: getattr(args, name) for name in changes})
     asked = {name: getattr(args, name) for name in ("precision", "compile")}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    fusion = dataclasses.replace(fusion, runtime=dataclasses.replace(fusion.runtime, **changes))
-    same = ("save_dir", "input", "ir", "vi", "model_config", "device", "gpu", "batch_size", "limit", "record")
-    return FolderSettings(
-        **{name: getattr(args, name) for name in (*same, "max_pixels", "overwrite", "quiet")},
-        diffusion=read_config(DiffusionConfig, args.diffusion_config),
-        fusion=fusion,
+    runtime = {name: value for name, value in asked.items() if value is not None}
+    fusion = dataclasses.replace(chosen.fusion, runtime=dataclasses.replace(chosen.fusion.runtime, **runtime))
+    same = ("input", "ir", "vi", "device", "gpu", "batch_size", "limit", "record")
+    return dataclasses.replace(chosen, fusion=fusion).folder(
+        **{name: getattr(args, name) for name in ("save_dir", *same, "max_pixels", "overwrite", "quiet")},
         command=shlex.join(sys.argv),
     )
 

@@ -15,6 +15,7 @@ from guided_diffusion.rectification import RECTIFICATIONS, Rectification
 from guided_diffusion.samplers import SAMPLERS, Sampler
 from util.door import Fused, fuse
 from util.evaluation.api import evaluate
+from util.presets import Preset, preset
 from util.prior import LoadedPrior, open_prior
 from util.run.folder import FolderSettings, fuse_folder
 from util.version import __version__
@@ -32,6 +33,7 @@ __all__ = [
     "LocalFast",
     "NetworkPrior",
     "Paper",
+    "Preset",
     "Prior",
     "Rectification",
     "Released",
@@ -44,4 +46,5 @@ __all__ = [
     "fuse",
     "fuse_folder",
     "open_prior",
+    "preset",
 ]

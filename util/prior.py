@@ -21,6 +21,7 @@ from guided_diffusion.typed import ConfigError, from_mapping
 from guided_diffusion.unet import AttentionBlock, UNetModel
 from util.checkpoint import CheckpointError, PriorInfo, load_prior, locate, obtain
 from util.config_io import read_yaml
+from util.configs import find_config
 from util.device import check_precision, choose_device, device_label
 from util.files import project_root
 from util.memory import available_bytes
@@ -28,8 +29,6 @@ from util.memory import available_bytes
 OFFICIAL_CONFIG = "configs/model_config_imagenet.yaml"
 COMPACT_CONFIG = "configs/model_config_compact.yaml"
 GREY_CONFIG = "configs/model_config_grey.yaml"
-
-_PREFIX = "model_config_"
 
 ROOM = 3
 """Times its float32 weights, free before loading, for which a prior may take more memory to be faster."""
@@ -116,17 +115,10 @@ def read_config(cls: type[T], path: Path) -> T:
 def choose_prior(wanted: Path | str | None, root: Path) -> tuple[Path, ModelConfig]:
     """The model configuration asked for, or the official one if its checkpoint is there, or the compact one.
 
-    ``wanted``: a file, or NAME for ``configs/model_config_NAME.yaml``. Paths of ``root``, the folder of the project,
+    ``wanted``: a file or a name, see :func:`~util.configs.find_config`. Paths of ``root``, the folder of the project,
     stand in for what is not in the current folder. Raises ValueError.
     """
-    shipped = {
-        path.stem.removeprefix(_PREFIX): path for path in sorted((root / "configs").glob(f"{_PREFIX}*.yaml"))
-    }
-    if isinstance(wanted, str) and not Path(wanted).suffix:
-        if wanted not in shipped:
-            raise ValueError(f"there is no prior {wanted!r}; there are {', '.join(shipped)}, or a YAML file")
-        wanted = shipped[wanted]
-    path = None if wanted is None else Path(wanted)
+    path = None if wanted is None else find_config("model", wanted, root)
     if path is None:
         path = root / OFFICIAL_CONFIG
         official: ModelConfig = read_config(ModelConfig, path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from util.cli.arguments import positive
+from guided_diffusion.rectification import RECTIFICATIONS
+from util.cli.arguments import grey_levels, positive
+from util.presets import DEFAULT, presets
 from util.run.batching import BatchSize
 from util.version import __version__
 
@@ -34,28 +36,30 @@ def _batch_size(text: str) -> BatchSize:
         raise argparse.ArgumentTypeError(f"{text} is neither a whole number nor auto") from None
 
 
+def _preset_lines() -> str:
+    return "\n".join(f"  {name:14} {files.about}" for name, files in presets().items())
+
+
 def sample_parser(root: Path) -> argparse.ArgumentParser:
     """The parser; default paths lie in ``root``, the folder of the project."""
     parser = argparse.ArgumentParser(
         prog="sample.py",
         description="Fuse every pair of images of the same name in DIR/ir and DIR/vi.",
-        epilog=_EPILOG,
+        epilog=f"presets:\n{_preset_lines()}\n\n{_EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     published = parser.add_argument_group("flags of the published script")
     published.add_argument(
         "--model_config",
-        type=Path,
         metavar="YAML",
         help="the prior (default: configs/model_config_imagenet.yaml, the official prior, if its "
-        "checkpoint lies in models/; otherwise configs/model_config_compact.yaml)",
+        "checkpoint lies in models/; otherwise configs/model_config_compact.yaml). Each of the configurations can be "
+        "given by its name: compact",
     )
     published.add_argument(
         "--diffusion_config",
-        type=Path,
         metavar="YAML",
-        default=root / "configs/diffusion_config.yaml",
-        help="the sampler and its steps (default: configs/diffusion_config.yaml)",
+        help="the sampler and its steps (default: that of --preset, configs/diffusion_config.yaml)",
     )
     published.add_argument(
         "--gpu",
@@ -71,14 +75,8 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         default=(root if (root / "sample.py").is_file() else Path()) / "output",
         help="folder for the results (default: output)",
     )
+    _add_method(parser)
     ours = parser.add_argument_group("more flags")
-    ours.add_argument(
-        "--fusion_config",
-        type=Path,
-        metavar="YAML",
-        default=root / "configs/fusion_config.yaml",
-        help="the EM rectification, seed, sizes and colour (default: configs/fusion_config.yaml)",
-    )
     ours.add_argument(
         "--input",
         type=Path,
@@ -119,9 +117,6 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         "least 5 %% of the time per pair; halved when memory runs out, in either case (default: 1)",
     )
     ours.add_argument(
-        "--seed", type=_seed, metavar="N", help="seed of every pair (default: that of --fusion_config, 3407)"
-    )
-    ours.add_argument(
         "--record",
         action="store_true",
         help="also save the state after every step in progress/ (default: off)",
@@ -149,3 +144,47 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
     )
     ours.add_argument("--version", action="version", version=f"DDFM {__version__}")
     return parser
+
+
+def _add_method(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("how pairs are fused").add_argument
+    add(
+        "--preset",
+        metavar="NAME",
+        default=DEFAULT,
+        help="configurations that belong together, from the list below; a file that is given beside it takes the "
+        f"place of the one of its kind (default: {DEFAULT})",
+    )
+    add(
+        "--fusion_config",
+        metavar="YAML",
+        help="the rectification, seed, sizes and colour (default: that of --preset, configs/fusion_config.yaml)",
+    )
+    add(
+        "--variant",
+        choices=list(RECTIFICATIONS),
+        help="the rectification, with its own defaults for what the configuration does not change (default: that of "
+        "--fusion_config, released)",
+    )
+    add(
+        "--steps",
+        type=positive,
+        metavar="N",
+        help="that a pair takes: evaluations of the prior or, where it does not fuse, iterations (default: those of "
+        "the configurations, 100)",
+    )
+    add(
+        "--noise",
+        type=grey_levels,
+        metavar="LEVELS",
+        help="taken off the sources before the fusion: auto, off, or a standard deviation in grey levels for each, "
+        "such as 20,0 (default: that of --fusion_config, off)",
+    )
+    add(
+        "--tone",
+        type=float,
+        metavar="T",
+        help="of local and local_fast, 0 (levels as they are) to 1: how strongly levels are spread (default: that of "
+        "--fusion_config, 0.2 for infrared and visible pairs, else 0)",
+    )
+    add("--seed", type=_seed, metavar="N", help="seed of every pair (default: that of --fusion_config, 3407)")

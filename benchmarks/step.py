@@ -31,7 +31,8 @@ from guided_diffusion.prior import NetworkPrior
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.ycbcr import full_range_luma
 from util.allocator import keep_freed_memory
-from util.images.image_io import stretch, write_png
+from util.images.levels import stretch
+from util.images.png import write_png
 from util.prior import read_config
 
 Way = Literal["naive", "ours"]

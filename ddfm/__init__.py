@@ -17,7 +17,8 @@ from util.door import Fused, fuse
 from util.evaluation.api import evaluate
 from util.presets import Preset, preset
 from util.prior import LoadedPrior, open_prior
-from util.run.folder import FolderSettings, fuse_folder
+from util.run.folder import fuse_folder
+from util.run.settings import FolderSettings
 from util.version import __version__
 
 __all__ = [

@@ -26,9 +26,10 @@ from util.evaluation.folders import mean_of
 from util.evaluation.metrics import PAPER_METRICS, evaluate
 from util.evaluation.tables import printed
 from util.files import project_root
-from util.images.image_io import read_image, write_png
+from util.images.image_io import read_image
 from util.images.layouts import source_folders
 from util.images.pairs import PairFiles, find_pairs
+from util.images.png import write_png
 from util.markdown import markdown_rows
 
 ROOT = project_root()

@@ -31,8 +31,8 @@ from util.cli.arguments import positive
 from util.device import check_precision, choose_device, device_label
 from util.evaluation.metrics import PAPER_METRICS, evaluate
 from util.files import project_root
-from util.images.image_io import round_to_uint8, stretch
 from util.images.layouts import source_folders
+from util.images.levels import round_to_uint8, stretch
 from util.images.pairs import Pair, find_pairs, fit, load_pair
 from util.logger import get_logger
 from util.markdown import markdown_rows

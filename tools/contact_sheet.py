@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from util.images.image_io import decode_rgb, write_png
+from util.images.image_io import decode_rgb
 from util.images.pairs import find_pairs
+from util.images.png import write_png
 
 GAP = 6
 

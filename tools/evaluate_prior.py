@@ -42,7 +42,7 @@ from util.allocator import keep_freed_memory
 from util.checkpoint import OFFICIAL, PriorInfo, obtain
 from util.device import choose_device, device_label
 from util.files import project_root, write_atomically
-from util.images.image_io import write_png
+from util.images.png import write_png
 from util.markdown import fill_card
 from util.prior import load_ready, read_config
 

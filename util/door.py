@@ -20,8 +20,9 @@ from guided_diffusion.samplers import SAMPLERS, Sampler, Step, with_eta
 from guided_diffusion.ycbcr import luma_tensor
 from util.images.arrays import ArrayImage, as_image, give_back
 from util.images.colour import ColourMethod, colourise
-from util.images.image_io import levels_of, round_to_uint8, stretch, write_png
+from util.images.levels import levels_of, round_to_uint8, stretch
 from util.images.pairs import MULTIPLE, fit, fitted_size
+from util.images.png import write_png
 from util.version import versions
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tools import compare_rectifications as tool
-from util.images.image_io import write_png
+from util.images.png import write_png
 
 
 @pytest.fixture

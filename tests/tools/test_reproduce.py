@@ -11,7 +11,7 @@ from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
 from tests.conftest import PriorFiles, make_pair
 from tools import reproduce
-from tools.reproduction.checks import AsPrinted, em_alone
+from tools.reproduction.alone import AsPrinted, em_alone
 from tools.reproduction.grid import Run
 from util.evaluation.metrics import evaluate
 

@@ -18,7 +18,7 @@ import sample
 from tests.conftest import PriorFiles, make_pair
 from util.checkpoint.__main__ import main as checkpoint_main
 from util.logger import get_logger, shown
-from util.run.runner import Runner
+from util.run import fusing
 
 EVIL = "a\n\x1b[31mINFO: all is well\r\x07\x9b2J\u202e\u2028"
 
@@ -136,8 +136,8 @@ def test_exit_statuses(
         line += ["--ir", str(tmp_path / "nowhere")]
     elif trouble == "interrupted":
 
-        def interrupt(*_: Any) -> Any:
+        def interrupt(*_: Any, **__: Any) -> Any:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(Runner, "_fuse", interrupt)
+        monkeypatch.setattr(fusing, "fuse", interrupt)
     assert sample.main(line) == status

@@ -16,7 +16,7 @@ from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
 from guided_diffusion.prior import NetworkPrior, Prior
 from guided_diffusion.samplers import SAMPLERS, Sampler
-from util.images.image_io import write_png
+from util.images.png import write_png
 
 GAP = 4
 

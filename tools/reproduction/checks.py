@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from guided_diffusion.em import EMState
-from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
-from guided_diffusion.rectification import Rectification
-from guided_diffusion.ycbcr import luma_tensor
+from tools.reproduction.alone import Levels, Values, em_alone, read_levels
+from tools.reproduction.borders import borders
 from tools.reproduction.grid import ALONE, Grid, Run
 from util.evaluation.folders import Result, Scores, Triple, mean_of
 from util.evaluation.measures import spatial_frequency
@@ -23,15 +16,10 @@ from util.evaluation.metric_image import Image
 from util.evaluation.metrics import PAPER_METRICS, evaluate, evaluate_images
 from util.evaluation.published import PublishedTable
 from util.evaluation.tables import printed
-from util.images.image_io import read_image, round_to_uint8, stretch
+from util.images.levels import round_to_uint8, stretch
 from util.markdown import markdown_rows
 
-Levels = NDArray[np.uint8]
-Values = NDArray[np.float64]
-
-ITERATIONS = 100
 BORDER_PAIRS = 10
-START_NOISE = 10.0  # grey levels, of the start that stands in for the estimate of a prior
 
 
 def tables(grid: Grid, published: Mapping[int | str, PublishedTable]) -> dict[str, str]:
@@ -49,13 +37,6 @@ def tables(grid: Grid, published: Mapping[int | str, PublishedTable]) -> dict[st
 def widest(grid: Grid, dataset: str) -> Result:
     """The result with most images."""
     return max(grid.of(dataset).values(), key=lambda result: len(result.triples))
-
-
-def read_levels(triple: Triple) -> tuple[Levels, Levels, Levels]:
-    """Fused, infrared, visible, the sources cropped as the fused image was."""
-    fused, ir, vi = (read_image(path).luma for path in (triple.fused, triple.ir, triple.vi))
-    height, width = fused.shape
-    return fused, ir[:height, :width], vi[:height, :width]
 
 
 # Copies: what the metrics say of images that nobody would call a fusion.
@@ -206,73 +187,3 @@ def definitions(triples: Sequence[Triple]) -> str:
         mean = mean_of(of_images)
         rows.append([label, *(f"{mean[metric]:.3f}" for metric in PAPER_METRICS)])
     return markdown_rows(*rows)
-
-
-# Algorithm 1 at the borders of regions.
-
-
-def borders(triples: Sequence[Triple]) -> str:
-    """Where pixels end up, and edges that no source has, for the forms of the EM iteration without a prior."""
-    forms: dict[str, Rectification[Any]] = {
-        "as printed: Eq. (16) upside down, no cap": AsPrinted(cap=None),
-        "put right, no cap": Paper(cap=None),
-        "put right, cap 2 (`paper`)": Paper(),
-        "`released`": Released(),
-    }
-    names = ("at infrared, %", "at visible, %", "near the middle, %", "new edges", "last change, levels")
-    rows = [["form", "start", *names]]
-    for label, rectification in forms.items():
-        for start, noise in (("mean", 0.0), (f"mean and noise of {START_NOISE:g} levels", START_NOISE)):
-            lines = []
-            for triple in triples:
-                _, ir, vi = read_levels(triple)
-                *_, before, luma = em_alone(rectification, ir, vi, noise)
-                lines.append(_places(luma, before, ir, vi))
-            rows.append([label, start, *(f"{mean_of(lines)[name]:.2f}" for name in names)])
-    return f"{markdown_rows(*rows)}\n\nMeans over {len(triples)} pairs."
-
-
-def _places(luma: Values, before: Values, ir: Levels, vi: Levels) -> Scores:
-    """Shares of the pixels at a source or in the middle, where the sources differ by 20 levels or more.
-
-    ``new edges``: mean gradient where both sources vary by less than 2 levels from pixel to pixel, over that of
-    the mean of both sources there.
-    """
-    fused, a, b = (luma + 1) * 127.5, ir.astype(np.float64), vi.astype(np.float64)
-    apart = np.abs(a - b) >= 20
-    place = (fused[apart] - b[apart]) / (a[apart] - b[apart])  # 0 at visible, 1 at infrared
-    slopes = [np.abs(np.diff(image, axis=1)) for image in (fused, a, b, (a + b) / 2)]
-    flat = (slopes[1] < 2) & (slopes[2] < 2)
-    return {
-        "at infrared, %": 100 * float((place > 0.9).mean()),
-        "at visible, %": 100 * float((place < 0.1).mean()),
-        "near the middle, %": 100 * float((np.abs(place - 0.5) < 0.1).mean()),
-        "new edges": float(slopes[0][flat].mean() / max(slopes[3][flat].mean(), 1e-6)),
-        "last change, levels": float(np.sqrt(((luma - before) ** 2).mean())) * 127.5,
-    }
-
-
-def em_alone(
-    rectification: Rectification[Any], ir: Levels, vi: Levels, noise: float = 0.0
-) -> Iterator[Values]:
-    """The luma, (H, W) about [-1, 1], after each iteration from the mean of the sources, without a prior.
-
-    ``noise``: deviation, in grey levels, of Gaussian noise added to the start.
-    """
-    a, b = (luma_tensor(image[None]) for image in (ir, vi))
-    generator = torch.Generator().manual_seed(3407)
-    f = (a + b) / 2 + torch.randn(a.shape, generator=generator) * (noise / 127.5)
-    state = rectification.start((a, b))
-    for _ in range(ITERATIONS):
-        with torch.no_grad():
-            f, state = rectification.step(state, f)
-        yield f[0, 0].double().numpy()
-
-
-@dataclass(frozen=True)
-class AsPrinted(Paper):
-    """Algorithm 1 with the right side of Eq. (16) as printed, the reciprocal of the expectation that is meant."""
-
-    def expectations(self, y: Tensor, x: Tensor, state: EMState) -> tuple[Tensor, Tensor]:
-        m, n = super().expectations(y, x, state)
-        return 1 / m, 1 / n

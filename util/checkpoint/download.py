@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
@@ -25,13 +23,9 @@ from util.checkpoint.remote import (
     open_remote,
     public_url,
 )
+from util.checkpoint.unfinished import fcntl, kept, open_part
 from util.files import file_sha256, write_atomically
 from util.logger import shown
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 WAITS = (1, 2, 4, 8)  # seconds before each new attempt; bytes that came let the count begin anew
 PROGRESS = 1 << 16  # fewer bytes of a connection than this are no progress
@@ -53,7 +47,7 @@ def download(
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _open_part(target) as stream:
+        with open_part(target) as stream:
             if target.exists():  # another process has just finished it
                 part_path(target).unlink()
                 return
@@ -67,42 +61,6 @@ def download(
         raise
     except OSError as error:
         raise DownloadError(f"{target} cannot be written: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def _open_part(target: Path) -> Iterator[FileIO]:
-    """The unfinished file, for appending and for this process alone; an empty one does not stay."""
-    part = part_path(target)
-    if part.exists() and not part.is_file():  # a pipe would block
-        raise DownloadError(f"{part} is no file that can be continued: remove it")
-    while True:
-        stream = FileIO(part, "ab")
-        with contextlib.suppress(FileNotFoundError):
-            if _lock(stream, target) and os.path.samestat(os.fstat(stream.fileno()), part.stat()):
-                break
-        stream.close()  # finished and renamed between our opening and our locking
-    try:
-        yield stream
-    finally:
-        if not stream.closed and os.fstat(stream.fileno()).st_size == 0:
-            part.unlink(missing_ok=True)
-            if not target.exists():
-                origin_path(target).unlink(missing_ok=True)
-        stream.close()
-
-
-def _lock(stream: FileIO, target: Path) -> bool:
-    if fcntl is not None:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.close()
-            raise DownloadError(
-                f"{target} is being downloaded by another process: wait until it is done"
-            ) from None
-        except OSError as error:  # file systems without locks
-            log.debug(f"{target}: no lock ({error})")
-    return True
 
 
 def _fill(stream: FileIO, url: str, target: Path, size: int | None, progress: bool) -> None:
@@ -136,7 +94,7 @@ def _fill(stream: FileIO, url: str, target: Path, size: int | None, progress: bo
                 failures = 1 if have - best >= PROGRESS else failures + 1
                 best = max(best, have)
                 if failures > len(WAITS) or (isinstance(error, ServerUnreachable) and not reached):
-                    raise DownloadError(f"{error}{_kept(have, target)}") from error
+                    raise DownloadError(f"{error}{kept(have, target)}") from error
                 log.warning(f"{error}: going on in {WAITS[failures - 1]} s")
                 time.sleep(WAITS[failures - 1])
 
@@ -176,7 +134,7 @@ def _start(stream: FileIO, target: Path, reply: Reply, origin: Origin, size: int
     if total is not None and total - reply.offset > free:
         raise DownloadError(
             f"{target}: {total - reply.offset:,} more bytes are needed, but only {free:,} are free on that disk: "
-            f"make room and start again{_kept(reply.offset, target)}"
+            f"make room and start again{kept(reply.offset, target)}"
         )
     version = reply.version or (origin.version if reply.offset else "")
     origin = Origin(where, total, version)
@@ -201,16 +159,16 @@ def _copy(stream: FileIO, reply: Reply, target: Path, bar: Any, most: int) -> No
             while view:
                 view = view[stream.write(view) :]
         except OSError as error:
-            kept = _kept(os.fstat(stream.fileno()).st_size, target)
+            left = kept(os.fstat(stream.fileno()).st_size, target)
             raise DownloadError(
-                f"{target} cannot be written after {have:,} bytes ({error.strerror}): make room and start again{kept}"
+                f"{target} cannot be written after {have:,} bytes ({error.strerror}): make room and start again{left}"
             ) from error
         have += len(piece)
         bar.update(len(piece))
         if pace.too_slow(len(piece)):
             raise DownloadError(
                 f"{target.name}: the server sends less than {SLOWEST:,} bytes a second; start again later or take "
-                f"another source{_kept(have, target)}"
+                f"another source{kept(have, target)}"
             )
     if have == 0:
         raise DownloadError(f"{target.name}: the file there is empty; check the address")
@@ -242,10 +200,6 @@ def _read(stream: Any) -> bytes:
         raise
     except OSError as error:
         raise ConnectionLost(f"the connection broke ({error.strerror or error})") from error
-
-
-def _kept(count: int, target: Path) -> str:
-    return f" (the first {count:,} bytes are kept in {part_path(target)})" if count else ""
 
 
 def _verify(target: Path, size: int | None, sha256: str) -> None:

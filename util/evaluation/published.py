@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from util.config_io import read_yaml
 from util.evaluation.metrics import ALL_METRICS
-from util.images.layouts import TABLE_DATASETS
+from util.images.named_datasets import TABLE_DATASETS
 
 Kind = Literal["paper", "others"]
 

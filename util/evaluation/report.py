@@ -19,7 +19,8 @@ from util.evaluation.plots import radar_svg
 from util.evaluation.tables import KINDS, Block, Table, cells, heading, printed
 from util.evaluation.views import by_dataset, choose_stems, fused_file, shown, source_labels
 from util.files import write_atomically
-from util.images.image_io import encode_preview, read_image
+from util.images.image_io import read_image
+from util.images.png import encode_preview
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 

@@ -13,7 +13,8 @@ from util.evaluation.folders import Evaluation, Result, Triple, evaluate_all
 from util.evaluation.metrics import Protocol
 from util.evaluation.published import PublishedTable
 from util.evaluation.tables import Block, Row, Table
-from util.images.layouts import TABLE_DATASETS, Dataset, MissingDataset, find_named
+from util.images.layouts import Dataset, MissingDataset, find_named
+from util.images.named_datasets import TABLE_DATASETS
 from util.images.pairs import InputError, Problem, images_by_stem
 
 log = logging.getLogger("ddfm")

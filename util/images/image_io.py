@@ -1,4 +1,4 @@
-"""Reading and writing image files; nothing else in the project does."""
+"""Reading image files; nothing else in the project does."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import hashlib
 import io
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from util.files import write_atomically
 from util.images.deep import (
     TIFF_HEADS,
     TOO_MANY_PIXELS,
@@ -208,66 +207,3 @@ def _read_bytes(path: Path, max_pixels: int | None) -> bytes:
         raise ImageError(f"{path}: cannot be read (permission denied); change its permissions") from error
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def stretch(luma: np.ndarray) -> np.ndarray:
-    """Min-max stretch of a floating-point image over [0, 255] (float64); a constant image becomes 0."""
-    luma = luma.astype(np.float64)
-    low, high = luma.min(), luma.max()
-    return (luma - low) * (255.0 / (high - low)) if high > low else np.zeros_like(luma)
-
-
-def levels_of(luma: np.ndarray) -> np.ndarray:
-    """Luma in [-1, 1] -> levels in [0, 255] (float64), clipped: as it is, not stretched."""
-    return np.clip((luma.astype(np.float64) + 1) * 127.5, 0, 255)
-
-
-def round_to_uint8(stretched: np.ndarray) -> np.ndarray:
-    """[0, 255] -> uint8 as the released code rounds when it saves: halves go down."""
-    return np.floor(stretched + 0.5 - 1e-9).astype(np.uint8)
-
-
-def write_png(path: Path, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
-    """Write (H, W) grey or (H, W, 3) RGB uint8 with text chunks; the file appears whole or not at all.
-
-    Raises OSError when it cannot be written.
-    """
-    info = PngImagePlugin.PngInfo()
-    for key, value in (text or {}).items():
-        info.add_text(key, value)
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", pnginfo=info)
-    write_atomically(path, buffer.getvalue())
-
-
-def encode_preview(image: np.ndarray, max_side: int) -> tuple[bytes, tuple[int, int]]:
-    """(H, W) or (H, W, 3) uint8 -> a WebP file, scaled down to at most ``max_side``, and its width and height."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, format="WEBP", quality=88, method=4)
-    return buffer.getvalue(), picture.size
-
-
-def read_png_text(path: Path) -> dict[str, str]:
-    """The text chunks of a PNG file; empty when it cannot be read or is damaged."""
-    return _png_text(path, whole=True)
-
-
-def png_header_text(path: Path) -> dict[str, str]:
-    """The same without looking at the pixels, which may be damaged: only the text that comes before them."""
-    return _png_text(path, whole=False)
-
-
-def _png_text(path: Path, whole: bool) -> dict[str, str]:
-    try:
-        if not path.is_file():  # a pipe would block
-            return {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG",)) as image:
-                if whole:
-                    image.load()
-                return {key: str(value) for key, value in image.info.items() if isinstance(value, str)}
-    except Exception:  # a bomb, too little memory, whatever decoders stumble over: it is no result of a run
-        return {}

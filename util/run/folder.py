@@ -7,96 +7,35 @@ import functools
 import logging
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.denoise import clean_sources
 from guided_diffusion.em_local import LocalFast
-from guided_diffusion.fusion import fuse, iteration_count, step_count
 from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.local_weights import task_of_names
 from guided_diffusion.rectification import describe
-from guided_diffusion.samplers import SAMPLERS, Step, with_eta
-from guided_diffusion.ycbcr import full_range_luma, luma_tensor
+from guided_diffusion.samplers import SAMPLERS, with_eta
 from util.allocator import keep_freed_memory
 from util.checkpoint import obtain
 from util.device import device_label
 from util.files import project_root
-from util.images.image_io import SourceImage, ValueRange
 from util.images.layouts import source_folders
-from util.images.pairs import Pair, PairFiles, Problem, find_pairs, fit, fitted_size, load_pair
-from util.prior import LoadedPrior, choose_prior, open_prior
-from util.run.batching import BatchSize
+from util.images.pairs import Problem, find_pairs, load_pair
+from util.prior import choose_prior, open_prior
+from util.run.fusing import batch_fuser
+from util.run.options import RunOptions
 from util.run.places import check_places
 from util.run.ranks import World
 from util.run.record import OnEvent, RunRecord
 from util.run.results import ResultWriter, start_record
-from util.run.runner import FuseBatch, OnStep, Runner, RunOptions
+from util.run.runner import Runner
+from util.run.settings import FolderRun, FolderSettings, as_range
 from util.run.shared_run import SharedRun
 from util.run.shares import share_pairs
 from util.version import versions
 
 log = logging.getLogger("ddfm")
-
-
-@dataclass(frozen=True)
-class FolderSettings:
-    """What to fuse and how; the flags of ``sample.py`` by the same names, whose ``--help`` explains them.
-
-    ``input`` holds the folders ``ir`` and ``vi``, or is a data set as distributed; ``ir`` and ``vi`` name them
-    singly. ``save_dir``: where results go. ``model_config``: as :func:`~util.prior.open_prior` takes it.
-    ``command``: what is kept of the command line in ``run.json``.
-    """
-
-    save_dir: Path
-    input: Path = field(default_factory=lambda: project_root() / "input")
-    ir: Path | None = None
-    vi: Path | None = None
-    model_config: Path | str | None = None
-    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
-    fusion: FusionConfig = field(default_factory=FusionConfig)
-    device: str = "auto"
-    gpu: int | None = None
-    batch_size: BatchSize = 1
-    limit: int | None = None
-    max_pixels: int | None = None
-    record: bool = False
-    overwrite: bool = False
-    quiet: bool = False
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class FolderRun:
-    """A run whose every setting has been checked. ``description``: what made its images, for logs and files."""
-
-    settings: FolderSettings
-    fusion: FusionConfig
-    device: torch.device
-    prior: LoadedPrior | None
-    diffusion: GaussianDiffusion
-    pairs: list[PairFiles]
-    problems: list[Problem]
-    description: dict[str, Any]
-
-    @property
-    def sampling_prior(self) -> LoadedPrior | None:
-        """The prior if it fuses, and is not there for the noise of the sources alone."""
-        return None if self.fusion.prior == "noise" else self.prior
-
-    @property
-    def steps(self) -> int:
-        """That every pair takes."""
-        if self.sampling_prior is None:
-            return iteration_count(self.diffusion, self.fusion.em)
-        return step_count(self.diffusion, self.fusion.warm_start)
 
 
 def fuse_folder(settings: FolderSettings, on_event: OnEvent | None = None) -> RunRecord:
@@ -115,7 +54,7 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     if keep_freed_memory():
         log.info("freed memory is kept for the next layer")
     fusion, device = settings.fusion, world.device(settings.device, settings.gpu)
-    with_eta(SAMPLERS[settings.diffusion.sampler], fusion.eta)
+    sampler = with_eta(SAMPLERS[settings.diffusion.sampler], fusion.eta)
     diffusion = GaussianDiffusion.from_config(settings.diffusion)
     folders = source_folders(settings.input, settings.ir, settings.vi)
     pairs, problems = find_pairs(*folders)
@@ -144,7 +83,7 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
         "versions": versions(),
     }
     run = FolderRun(
-        settings, fusion, device, prior, diffusion, pairs[: settings.limit], problems, description
+        settings, fusion, device, prior, diffusion, sampler, pairs[: settings.limit], problems, description
     )
     log.info(
         f"{device_label(device)}, {chosen['precision']}, seed {fusion.seed}, {settings.diffusion.sampler} with "
@@ -208,41 +147,6 @@ def dry_run(run: FolderRun) -> int:
     return 1 if failed else 0
 
 
-def batch_fuser(run: FolderRun) -> FuseBatch:
-    """The function that fuses pairs of one fitted size, in the form that a Runner takes."""
-    config = run.fusion
-    sampler = with_eta(SAMPLERS[run.settings.diffusion.sampler], config.eta)
-
-    def to_tensor(images: Iterable[SourceImage]) -> Tensor:
-        return luma_tensor(np.stack([fit(image.luma, config.fit) for image in images]), run.device)
-
-    def fuse_batch(pairs: list[Pair], on_step: OnStep) -> np.ndarray:
-        def report(step: Step) -> None:
-            on_step(step.index, lambda: full_range_luma(step.x_t)[:, 0].cpu().numpy())
-
-        ir, vi = to_tensor(pair.ir for pair in pairs), to_tensor(pair.vi for pair in pairs)
-        sources, sigmas = clean_sources((ir, vi), config.noise, run.prior, config.seed)
-        for pair, *found in zip(pairs, *sigmas, strict=True):
-            if any(found):
-                log.info(
-                    f"{pair.stem}: noise of sigma {found[0]:.1f} (ir) and {found[1]:.1f} (vi) grey levels"
-                )
-        fused = fuse(
-            run.sampling_prior,
-            sources,
-            diffusion=run.diffusion,
-            rectification=config.em,
-            sampler=sampler,
-            seed=config.seed,
-            warm_start=config.warm_start,
-            cores=[fitted_size(pair.size, "crop") for pair in pairs],
-            on_step=report,
-        )
-        return fused[:, 0].cpu().numpy()
-
-    return fuse_batch
-
-
 def with_task(config: FusionConfig, folders: Iterable[Path]) -> FusionConfig:
     """``config`` with the task of local fusion that the names of the folders tell, where it is ``auto``."""
     em = config.em
@@ -254,8 +158,3 @@ def with_task(config: FusionConfig, folders: Iterable[Path]) -> FusionConfig:
         return config
     log.info(f"task: {found[0]}, for a folder's name has {found[1]}")
     return dataclasses.replace(config, em=dataclasses.replace(em, task=found[0]))
-
-
-def as_range(values: list[float] | None) -> ValueRange | None:
-    """[low, high] of the configuration, which has been checked, as the readers take it."""
-    return None if values is None else (values[0], values[1])

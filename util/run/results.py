@@ -12,8 +12,9 @@ import numpy as np
 
 from util.files import file_sha256, remove_abandoned
 from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
-from util.images.image_io import levels_of, png_header_text, read_png_text, round_to_uint8, stretch, write_png
+from util.images.levels import levels_of, round_to_uint8, stretch
 from util.images.pairs import FitMode, Pair, PairFiles, output_size
+from util.images.png import png_header_text, read_png_text, write_png
 from util.run.record import RunRecord, fingerprint
 
 FOLDERS = ("recon", "color", "progress")

@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
 
-from util.images.image_io import ValueRange
-from util.images.pairs import FitMode, Pair, PairFiles, Problem, fitted_size, in_order_of_size, load_pair
+from util.images.pairs import Pair, PairFiles, Problem, fitted_size, in_order_of_size, load_pair
 from util.logger import LenientStream, shown
 from util.memory import MemoryPlan, free_memory, ran_out_of_memory
-from util.run.batching import BatchSize, BatchSizes, take_all
+from util.run.batching import BatchSizes, take_all
+from util.run.failures import LESS_MEMORY, StopRun, stop_if_full
 from util.run.messages import Inbox
+from util.run.options import FuseBatch, RunOptions
 from util.run.record import OnEvent, PairRecord, RunRecord, StepDone
 from util.run.results import ResultWriter
 
-OnStep = Callable[[int, Callable[[], np.ndarray]], None]
-FuseBatch = Callable[[list[Pair], OnStep], np.ndarray]
-
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-_LESS_MEMORY = (
-    ". There is too little memory for this pair even alone: give the prior smaller tiles (runtime: tile: 256 in the "
-    "fusion configuration), use smaller images, or --device cpu where that has more memory"
-)
-
 log = logging.getLogger("ddfm")
-
-
-class StopRun(Exception):
-    """Nothing more can be done in this run; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run goes about its pairs.
-
-    ``steps``: that every pair takes; ``memory_share``: the part of the machine's available memory that a batch of
-    ``auto`` may take; ``max_pixels``: of an image that is opened; ``elsewhere``: how many pairs other processes take,
-    of which this one keeps the record.
-    """
-
-    steps: int
-    fit: FitMode
-    ir_range: ValueRange | None = None
-    vi_range: ValueRange | None = None
-    max_pixels: int | None = None
-    batch_size: BatchSize = 1
-    memory_share: float = math.inf
-    elsewhere: int = 0
-    overwrite: bool = False
-    record_steps: bool = False
-    quiet: bool = False
 
 
 class Runner:
@@ -183,7 +145,7 @@ class Runner:
             lumas, steps_done = self._fuse(pairs)
         except Exception as error:
             self.bar.n = before
-            _stop_if_full(error)
+            stop_if_full(error)
             short_of_memory, reason = ran_out_of_memory(error), f"{type(error).__name__}: {error}"
             expected = isinstance(error, RuntimeError | OSError | MemoryError | ArithmeticError)
             if len(pairs) == 1 and not expected:
@@ -199,7 +161,7 @@ class Runner:
         if short_of_memory:
             free_memory()
         if len(pairs) == 1:
-            self._fail(Problem(pairs[0].stem, f"{reason}{_LESS_MEMORY * short_of_memory}"))
+            self._fail(Problem(pairs[0].stem, f"{reason}{LESS_MEMORY * short_of_memory}"))
         elif not short_of_memory:
             self._one_by_one(pairs, reason)
         return None if short_of_memory else 0.0
@@ -236,7 +198,7 @@ class Runner:
             files = [str(path) for path in self.writer.write(pair, luma)]
         except OSError as error:
             self._fail(Problem(pair.stem, f"its result cannot be written: {error}"))
-            _stop_if_full(error)
+            stop_if_full(error)
             return
         log.info(f"{pair.stem}: {seconds:.1f} s, {files[-1]}")
         self._note(PairRecord(pair.stem, "done", seconds=round(seconds, 3), files=files))
@@ -248,11 +210,3 @@ def _seconds_without_start(started: float, steps_done: list[float], ended: float
     if others < 1:
         return ended - started
     return (ended - steps_done[0]) * (1 + 1 / others)
-
-
-def _stop_if_full(error: Exception) -> None:
-    """A full disk fails every pair alike: better to stop than to compute what cannot be kept."""
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        raise StopRun(
-            f"the disk is full ({error}); make room and run the same command again, finished pairs are kept"
-        ) from error

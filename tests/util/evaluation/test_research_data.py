@@ -21,7 +21,7 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from tests.conftest import TINY, PriorFiles, write_prior
 from util.evaluation.folders import Evaluation, evaluate_triples, find_triples
 from util.evaluation.metrics import evaluate
-from util.images.image_io import round_to_uint8, stretch
+from util.images.levels import round_to_uint8, stretch
 from util.images.pairs import find_pairs, fit, load_pair
 
 DATA = Path(os.environ.get("DDFM_DATA", "nowhere"))

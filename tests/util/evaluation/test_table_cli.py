@@ -20,7 +20,7 @@ from util.evaluation.folders import Evaluation, Result
 from util.evaluation.plots import boxes, panel, radar, style, write_boxes
 from util.evaluation.tables import Block, Row
 from util.evaluation.views import check_box, fused_file, salient_box
-from util.images.layouts import TABLE_DATASETS
+from util.images.named_datasets import TABLE_DATASETS
 
 ABLATION = Path(__file__).parents[3] / "configs/ablation"
 

@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from util.images.deep import scale_values
-from util.images.image_io import (
-    ImageError,
-    grey_from_rgb,
-    is_coloured,
-    read_image,
-    read_png_text,
-    round_to_uint8,
-    stretch,
-    write_png,
-)
+from util.images.image_io import ImageError, grey_from_rgb, is_coloured, read_image
+from util.images.levels import round_to_uint8, stretch
+from util.images.png import read_png_text, write_png
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))

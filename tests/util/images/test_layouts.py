@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from util.images.layouts import TABLE_DATASETS, find_dataset, find_named
+from util.images.layouts import find_dataset, find_named
+from util.images.named_datasets import TABLE_DATASETS
 from util.images.pairs import InputError
 
 

@@ -18,7 +18,7 @@ from tests.conftest import PriorFiles, make_pair
 from util.images.image_io import SourceImage
 from util.images.pairs import find_pairs, in_order_of_size
 from util.memory import resident_bytes
-from util.run import folder, runner
+from util.run import fusing, runner
 
 Run = Callable[..., int]
 
@@ -45,7 +45,7 @@ def pixels(path: Path) -> np.ndarray:
 
 def limit_batches(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
     """Makes sample.py fail with ``error`` beyond ``most`` pairs at once; the batches tried are listed."""
-    fuse, tried = folder.fuse, []
+    fuse, tried = fusing.fuse, []
 
     def limited(*args: Any, **options: Any) -> Any:
         tried.append(len(args[1][0]))
@@ -53,7 +53,7 @@ def limit_batches(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) 
             raise error
         return fuse(*args, **options)
 
-    monkeypatch.setattr(folder, "fuse", limited)
+    monkeypatch.setattr(fusing, "fuse", limited)
     return tried
 
 
@@ -64,7 +64,7 @@ def test_auto_does_not_count_what_only_the_first_step_takes(
     for stem in "abcdefghi":
         make_pair(tmp_path / "input", stem)
     clock, tried = [0.0], []
-    fuse: Callable[..., Any] = folder.fuse
+    fuse: Callable[..., Any] = fusing.fuse
 
     def slow_start(*args: Any, **options: Any) -> Any:
         on_step, count = options["on_step"], len(args[1][0])
@@ -76,7 +76,7 @@ def test_auto_does_not_count_what_only_the_first_step_takes(
 
         return fuse(*args, **{**options, "on_step": timed})
 
-    monkeypatch.setattr(folder, "fuse", slow_start)
+    monkeypatch.setattr(fusing, "fuse", slow_start)
     monkeypatch.setattr(runner.time, "monotonic", lambda: clock[0])
     assert run("--batch_size", "auto") == 0
     assert tried == [1, 2, 4, 2]
@@ -146,7 +146,7 @@ def test_a_batch_that_fails_otherwise_is_taken_apart(
     """Because of one of its pairs, or by itself: then batches of that size are not tried again."""
     for stem in "abcdef":
         make_pair(tmp_path / "input", stem)
-    fuse, calls = folder.fuse, []
+    fuse, calls = fusing.fuse, []
 
     def wrong(*args: Any, **options: Any) -> Any:
         calls.append(len(args[1][0]))
@@ -154,11 +154,11 @@ def test_a_batch_that_fails_otherwise_is_taken_apart(
             raise RuntimeError("one pair is bad")
         return fuse(*args, **options)
 
-    monkeypatch.setattr(folder, "fuse", wrong)
+    monkeypatch.setattr(fusing, "fuse", wrong)
     assert run("--batch_size", "3") == 1
     assert calls == [3, 1, 1, 1, 3]
     assert statuses(tmp_path) == [(stem, "failed" if stem == "b" else "done") for stem in "abcdef"]
-    monkeypatch.setattr(folder, "fuse", fuse)
+    monkeypatch.setattr(fusing, "fuse", fuse)
     tried = limit_batches(monkeypatch, 2, RuntimeError("index too large for 32 bits"))
     assert run("--batch_size", "3", "--overwrite") == 0
     assert tried == [3, 1, 1, 1, 1, 1, 1]

@@ -44,12 +44,12 @@ if os.environ["HANG"] == "writing":
         return hang() if "/recon/" in name and len(seen) == 2 else fsync(number)
     files.os.fsync = slow
 else:
-    from util.run import folder
-    fuse, calls = folder.fuse, []
+    from util.run import fusing
+    fuse, calls = fusing.fuse, []
     def slow(*arguments, **options):
         calls.append(1)
         return hang() if len(calls) == 2 else fuse(*arguments, **options)
-    folder.fuse = slow
+    fusing.fuse = slow
 sys.exit(sample.main())
 """
 

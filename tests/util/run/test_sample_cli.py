@@ -28,10 +28,10 @@ from tests.conftest import TINY, PriorFiles, make_pair, rule_model
 from tests.rounding import of_network
 from util.cli.sample_arguments import sample_parser
 from util.files import file_sha256
-from util.images import image_io
-from util.images.image_io import read_png_text
+from util.images import png
+from util.images.png import read_png_text
 from util.prior import COMPACT_CONFIG, OFFICIAL_CONFIG, choose_prior, read_config
-from util.run import folder
+from util.run import fusing
 from util.run import record as run_record
 
 ROOT = Path(sample.__file__).parent
@@ -308,7 +308,7 @@ def test_a_full_disk_stops_the_run_and_leaves_what_is_there(
         write(path, content)
 
     monkeypatch.setattr(run_record, "write_atomically", full)
-    monkeypatch.setattr(image_io, "write_atomically", full)
+    monkeypatch.setattr(png, "write_atomically", full)
     assert run("--overwrite") == 1
     captured = capsys.readouterr()
     assert "0 fused, 0 skipped, 1 failed" in captured.out
@@ -321,7 +321,7 @@ def test_a_full_disk_stops_the_run_and_leaves_what_is_there(
 def test_an_error_nobody_foresaw_still_costs_only_its_pair(
     work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    fuse, calls = folder.fuse, []
+    fuse, calls = fusing.fuse, []
 
     def wrong(*args: Any, **options: Any) -> Any:
         calls.append(1)
@@ -329,7 +329,7 @@ def test_an_error_nobody_foresaw_still_costs_only_its_pair(
             raise KeyError("a bug")
         return fuse(*args, **options)
 
-    monkeypatch.setattr(folder, "fuse", wrong)
+    monkeypatch.setattr(fusing, "fuse", wrong)
     assert run() == 1
     captured = capsys.readouterr()
     assert "failed: b: KeyError: 'a bug'" in captured.out and "Traceback" in captured.err
@@ -337,7 +337,7 @@ def test_an_error_nobody_foresaw_still_costs_only_its_pair(
 
 
 def test_interruption_keeps_what_is_done(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch):
-    fuse, calls = folder.fuse, []
+    fuse, calls = fusing.fuse, []
 
     def interrupted(*args: Any, **options: Any) -> Any:
         calls.append(1)
@@ -345,7 +345,7 @@ def test_interruption_keeps_what_is_done(work: Path, run: SampleRun, monkeypatch
             raise KeyboardInterrupt
         return fuse(*args, **options)
 
-    monkeypatch.setattr(folder, "fuse", interrupted)
+    monkeypatch.setattr(fusing, "fuse", interrupted)
     assert run() == 130
     assert record(work)["interrupted"] and record(work)["counts"]["done"] == 1
     assert run() == 0

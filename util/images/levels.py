@@ -1,0 +1,22 @@
+"""From luma, floating point, to the grey levels of a file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def stretch(luma: np.ndarray) -> np.ndarray:
+    """Min-max stretch of a floating-point image over [0, 255] (float64); a constant image becomes 0."""
+    luma = luma.astype(np.float64)
+    low, high = luma.min(), luma.max()
+    return (luma - low) * (255.0 / (high - low)) if high > low else np.zeros_like(luma)
+
+
+def levels_of(luma: np.ndarray) -> np.ndarray:
+    """Luma in [-1, 1] -> levels in [0, 255] (float64), clipped: as it is, not stretched."""
+    return np.clip((luma.astype(np.float64) + 1) * 127.5, 0, 255)
+
+
+def round_to_uint8(stretched: np.ndarray) -> np.ndarray:
+    """[0, 255] -> uint8 as the released code rounds when it saves: halves go down."""
+    return np.floor(stretched + 0.5 - 1e-9).astype(np.uint8)

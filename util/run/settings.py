@@ -1,0 +1,79 @@
+"""What a run is to do, and that once it has been checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.fusion import iteration_count, step_count
+from guided_diffusion.fusion_config import FusionConfig
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.samplers import Sampler
+from util.files import project_root
+from util.images.image_io import ValueRange
+from util.images.pairs import PairFiles, Problem
+from util.prior import LoadedPrior
+from util.run.batching import BatchSize
+
+
+@dataclass(frozen=True)
+class FolderSettings:
+    """What to fuse and how; the flags of ``sample.py`` by the same names, whose ``--help`` explains them.
+
+    ``input`` holds the folders ``ir`` and ``vi``, or is a data set as distributed; ``ir`` and ``vi`` name them
+    singly. ``save_dir``: where results go. ``model_config``: as :func:`~util.prior.open_prior` takes it.
+    ``command``: what is kept of the command line in ``run.json``.
+    """
+
+    save_dir: Path
+    input: Path = field(default_factory=lambda: project_root() / "input")
+    ir: Path | None = None
+    vi: Path | None = None
+    model_config: Path | str | None = None
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    device: str = "auto"
+    gpu: int | None = None
+    batch_size: BatchSize = 1
+    limit: int | None = None
+    max_pixels: int | None = None
+    record: bool = False
+    overwrite: bool = False
+    quiet: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class FolderRun:
+    """A run whose every setting has been checked. ``description``: what made its images, for logs and files."""
+
+    settings: FolderSettings
+    fusion: FusionConfig
+    device: torch.device
+    prior: LoadedPrior | None
+    diffusion: GaussianDiffusion
+    sampler: Sampler
+    pairs: list[PairFiles]
+    problems: list[Problem]
+    description: dict[str, Any]
+
+    @property
+    def sampling_prior(self) -> LoadedPrior | None:
+        """The prior if it fuses, and is not there for the noise of the sources alone."""
+        return None if self.fusion.prior == "noise" else self.prior
+
+    @property
+    def steps(self) -> int:
+        """That every pair takes."""
+        if self.sampling_prior is None:
+            return iteration_count(self.diffusion, self.fusion.em)
+        return step_count(self.diffusion, self.fusion.warm_start)
+
+
+def as_range(values: list[float] | None) -> ValueRange | None:
+    """[low, high] of the configuration, which has been checked, as the readers take it."""
+    return None if values is None else (values[0], values[1])

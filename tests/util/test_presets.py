@@ -19,7 +19,7 @@ from util.cli.sample_arguments import sample_parser
 from util.config_io import read_yaml
 from util.configs import config_names
 from util.files import project_root
-from util.images.image_io import read_png_text
+from util.images.png import read_png_text
 from util.presets import presets
 
 ROOT = project_root()

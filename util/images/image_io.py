@@ -30,6 +30,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 # What Pillow may try; it knows formats that start other programs (EPS).
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
+_PHOTOMETRIC, _YCBCR = 262, 6  # a tag of TIFF, and its value
 _MOST_BYTES = 32  # a pixel: four channels of 64 bits
 _LITTLE_MEMORY = "there is too little memory to open it; use a smaller image"
 
@@ -83,6 +84,7 @@ def _open(content: bytes, name: str) -> Image.Image:
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
         frames = getattr(image, "n_frames", 1)
         if frames == 1 or image.format == "MPO":  # MPO: a JPEG with a preview or a depth map behind it
+            _expect_three_bytes(image)
             image.load()
             return ImageOps.exif_transpose(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -93,6 +95,15 @@ def _open(content: bytes, name: str) -> Image.Image:
             "name says; replace or convert it"
         ) from error
     raise ImageError(f"{name}: holds {frames} frames or pages; save the one to fuse as an image of its own")
+
+
+def _expect_three_bytes(image: Any) -> None:
+    """Pillow before 13 takes an uncompressed YCbCr TIFF for RGB with a fourth byte, which ends its file too early."""
+    if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _YCBCR:
+        tiles = [(tile[0], tile[3]) for tile in image.tile]
+        if all(codec == "raw" and args[0] == "RGBX" for codec, args in tiles):
+            image._mode = "YCbCr"
+            image.tile = [(*tile[:3], ("YCbCr", *tile[3][1:])) for tile in image.tile]
 
 
 def decode_rgb(
@@ -123,7 +134,7 @@ def _decode(content: bytes, name: str, value_range: ValueRange | None) -> np.nda
 
     def open_as(mode: str, rawmode: str) -> np.ndarray:
         image: Any = Image.open(io.BytesIO(content), formats=_FORMATS)
-        image._mode, image.tile = mode, [tile._replace(args=rawmode) for tile in image.tile]
+        image._mode, image.tile = mode, [(*tile[:3], rawmode) for tile in image.tile]
         image.load()
         return np.asarray(ImageOps.exif_transpose(image))
 

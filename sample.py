@@ -37,7 +37,7 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
     asked = {name: getattr(args, name) for name in ("precision", "compile")}
     runtime = {name: value for name, value in asked.items() if value is not None}
     fusion = dataclasses.replace(chosen.fusion, runtime=dataclasses.replace(chosen.fusion.runtime, **runtime))
-    same = ("input", "ir", "vi", "device", "gpu", "batch_size", "limit", "record")
+    same = ("input", "ir", "vi", "match", "device", "gpu", "batch_size", "limit", "record")
     return dataclasses.replace(chosen, fusion=fusion).folder(
         **{name: getattr(args, name) for name in ("save_dir", *same, "max_pixels", "overwrite", "quiet")},
         command=shlex.join(sys.argv),

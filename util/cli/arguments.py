@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Literal
 
+from util.images.matching import parse_matching
+
 
 def positive(text: str) -> int:
     """A whole number of at least 1. Raises ArgumentTypeError or ValueError, which argparse reports."""
@@ -24,3 +26,11 @@ def grey_levels(text: str) -> Literal["auto", "off"] | list[float]:
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither auto nor off, nor a number of grey levels for each source, such as 20,0"
         ) from None
+
+
+def matching(text: str) -> str:
+    """``stem``, ``index`` or patterns, as they are, once they have been checked."""
+    try:
+        return parse_matching(text).text
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

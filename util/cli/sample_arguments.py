@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from guided_diffusion.rectification import RECTIFICATIONS
-from util.cli.arguments import grey_levels, positive
+from util.cli.arguments import grey_levels, matching, positive
 from util.presets import DEFAULT, presets
 from util.run.batching import BatchSize
 from util.version import __version__
@@ -93,6 +93,14 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
     )
     ours.add_argument(
         "--vi", type=Path, metavar="DIR", help="folder of visible or MRI images (default: vi in --input)"
+    )
+    ours.add_argument(
+        "--match",
+        type=matching,
+        metavar="RULE",
+        default="stem",
+        help="which files belong together: those of one stem; index: those at one place in the order of names; or a "
+        "pattern for each folder, such as 'thermal_*=rgb_*', whose star names the result (default: stem)",
     )
     ours.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)"

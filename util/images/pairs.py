@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +13,9 @@ from typing import Literal
 import numpy as np
 
 from util.images.image_io import SUFFIXES, ImageError, SourceImage, ValueRange, read_image, upright_size
+from util.images.matching import BY_STEM, Listing, Matching, suggest
+
+log = logging.getLogger("ddfm")
 
 MULTIPLE = 32  # sides are fitted to multiples of this, as in the released code
 FitMode = Literal["crop", "pad"]
@@ -55,14 +60,15 @@ class Pair:
         return self.ir.size
 
 
-def find_pairs(ir: Path, vi: Path) -> tuple[list[PairFiles], list[Problem]]:
-    """Pairs of files with the same stem in the folders ``ir`` and ``vi``, in order of stem.
+def find_pairs(ir: Path, vi: Path, *, matching: Matching = BY_STEM) -> tuple[list[PairFiles], list[Problem]]:
+    """Pairs of files that match in the folders ``ir`` and ``vi``, in order of stem, or of name by a pattern.
 
-    Files without partner and stems with two files are problems of their own. Raises InputError when a folder
-    is missing or holds no image, or when no file has a partner.
+    Files without partner and names with two files are problems of their own. Raises InputError when a folder
+    is missing or holds no image, when no file has a partner, or when the files cannot be matched so.
     """
     folders = {"ir": ir, "vi": vi}
-    sides = {side: images_by_stem(folder) for side, folder in folders.items()}
+    listings = [images_by_stem(folder) for folder in folders.values()]
+    sides = dict(zip(folders, match_files(matching, listings), strict=True))
     pairs: list[PairFiles] = []
     problems: list[Problem] = []
     for stem in sorted(set(sides["ir"]) | set(sides["vi"])):
@@ -71,21 +77,46 @@ def find_pairs(ir: Path, vi: Path) -> tuple[list[PairFiles], list[Problem]]:
         missing = [side for side in sides if not files[side]]
         if several:
             names = ", ".join(str(path) for path in files[several[0]])
-            problems.append(Problem(stem, f"{names} have the same stem; keep one of them"))
+            problems.append(Problem(stem, f"{names} {matching.twice}; keep one of them"))
         elif missing:
             present = "vi" if missing[0] == "ir" else "ir"
             lone, folder = files[present][0], folders[missing[0]]
             alike = [other for other in sides[missing[0]] if other.lower() == stem.lower()]
             hint = f", but {sides[missing[0]][alike[0]][0].name}: rename one of them" if alike else ""
-            problems.append(Problem(stem, f"{lone} has no partner: {folder} holds no image {stem}.*{hint}"))
+            wanted = matching.expected(stem, list(folders).index(missing[0]))
+            problems.append(Problem(stem, f"{lone} has no partner: {folder} holds no image {wanted}{hint}"))
         else:
             pairs.append(PairFiles(stem, files["ir"][0], files["vi"][0]))
     if not pairs:
         raise InputError(
             f"no pair to fuse: of the {len(sides['ir'])} names in {ir} and the {len(sides['vi'])} in {vi}, none is "
-            f"there once in both. The first: {problems[0].reason}"
+            f"there once in both. The first: {problems[0].reason}{suggest(listings)}"
         )
+    lone = len(set(sides["ir"]) ^ set(sides["vi"]))
+    hint = suggest(listings, more_than=len(pairs)) if lone else ""
+    if hint:
+        log.warning(f"{lone} images have no partner{hint}")
     return pairs, problems
+
+
+def match_files(matching: Matching, listings: Sequence[Listing]) -> list[dict[str, list[Path]]]:
+    """The files of each folder by the name of the pair; says which no pattern fits. Raises InputError."""
+    try:
+        matches = matching.match(listings)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    for place, (side, listing) in enumerate(zip(matches.sides, listings, strict=True)):
+        if not side:
+            first = next(iter(listing.values()))[0]
+            raise InputError(
+                f"no image of {first.parent} fits {matching.patterns[place]!r}, its first is {first.name}"
+                f"{suggest(listings)}"
+            )
+    if matches.left:
+        log.warning(
+            f"{len(matches.left)} images fit no pattern of {matching.text!r}, the first is {matches.left[0]}"
+        )
+    return matches.sides
 
 
 def images_by_stem(folder: Path) -> dict[str, list[Path]]:

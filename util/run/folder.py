@@ -21,6 +21,7 @@ from util.checkpoint import obtain
 from util.device import device_label
 from util.files import project_root
 from util.images.layouts import source_folders
+from util.images.matching import parse_matching
 from util.images.pairs import Problem, find_pairs, load_pair
 from util.prior import choose_prior, open_prior
 from util.run.fusing import batch_fuser
@@ -57,7 +58,7 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     sampler = with_eta(SAMPLERS[settings.diffusion.sampler], fusion.eta)
     diffusion = GaussianDiffusion.from_config(settings.diffusion)
     folders = source_folders(settings.input, settings.ir, settings.vi)
-    pairs, problems = find_pairs(*folders)
+    pairs, problems = find_pairs(*folders, matching=parse_matching(settings.match))
     check_places(settings.save_dir, pairs)
     fusion = with_task(fusion, folders)
     prior = None

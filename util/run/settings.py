@@ -25,7 +25,8 @@ class FolderSettings:
     """What to fuse and how; the flags of ``sample.py`` by the same names, whose ``--help`` explains them.
 
     ``input`` holds the folders ``ir`` and ``vi``, or is a data set as distributed; ``ir`` and ``vi`` name them
-    singly. ``save_dir``: where results go. ``model_config``: as :func:`~util.prior.open_prior` takes it.
+    singly; ``match`` says which of their files belong together, as :func:`~util.images.matching.parse_matching`
+    takes it. ``save_dir``: where results go. ``model_config``: as :func:`~util.prior.open_prior` takes it.
     ``command``: what is kept of the command line in ``run.json``.
     """
 
@@ -33,6 +34,7 @@ class FolderSettings:
     input: Path = field(default_factory=lambda: project_root() / "input")
     ir: Path | None = None
     vi: Path | None = None
+    match: str = "stem"
     model_config: Path | str | None = None
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)

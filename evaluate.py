@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from util.cli.evaluate_arguments import evaluate_parser
 from util.cli.evaluate_methods import compare_methods, measure_folder
@@ -16,10 +15,13 @@ from util.evaluation.folders import Result
 from util.evaluation.measuring import available_workers
 from util.evaluation.metrics import METRICS, PAPER_METRICS, ZOO_METRICS
 from util.evaluation.published import read_published
-from util.evaluation.table_runs import Settings, TableRuns
 from util.evaluation.tables import Format, Table, render
 from util.files import project_root, write_atomically
 from util.logger import get_logger
+from util.process import stop_on_signals
+
+if TYPE_CHECKING:
+    from util.run.settings import FolderSettings
 
 ROOT = project_root()
 SUFFIXES: dict[Format, str] = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
@@ -57,12 +59,28 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def run_sample(arguments: list[str]) -> int:
-    """``sample.py`` in this process; what it prints goes to standard error, away from the tables."""
-    import sample  # here, for it brings torch, which evaluating does without
+def folder_settings(args: argparse.Namespace) -> Callable[[Path], FolderSettings]:
+    """How ``sample.py`` would fuse with a fusion configuration and ``--sample_flags``, by the configuration's file.
 
-    with contextlib.redirect_stdout(sys.stderr):
-        return sample.main(arguments)
+    Raises ValueError for flags that say what the table says.
+    """
+    from sample import settings_of  # here, for it brings torch, which evaluating does without
+    from util.cli.sample_arguments import sample_parser
+
+    parser = sample_parser(ROOT)
+    given, usual = parser.parse_args(args.sample_flags), parser.parse_args([])
+    for name in ("input", "ir", "vi", "save_dir", "fusion_config", "dry_run"):
+        if getattr(given, name) != getattr(usual, name):
+            raise ValueError(f"--sample_flags: --{name} does not go with --table, which chooses it itself")
+    get_logger(given.quiet)
+    asked = {
+        name: getattr(given, name) or getattr(args, name) for name in ("model_config", "diffusion_config")
+    }
+
+    def configure(fusion_config: Path) -> FolderSettings:
+        return settings_of(argparse.Namespace(**{**vars(given), **asked, "fusion_config": fusion_config}))
+
+    return configure
 
 
 def fusion_configs(args: argparse.Namespace, number: int | str) -> Sequence[Path]:
@@ -81,13 +99,11 @@ def fusion_configs(args: argparse.Namespace, number: int | str) -> Sequence[Path
 
 def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], int]:
     """All tables asked for, what they are made of, and the exit status. Raises ValueError."""
+    from util.evaluation.table_runs import Settings, TableRuns  # here, for it brings torch
+
     published = read_published(args.published)
-    flags = [
-        part
-        for name in ("model_config", "diffusion_config")
-        if getattr(args, name)
-        for part in (f"--{name}", str(getattr(args, name)))
-    ]
+    configure = folder_settings(args)
+    stop_on_signals()
     numbers = list(dict.fromkeys(args.table))
     for number in numbers:
         if number not in published:
@@ -100,9 +116,8 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
         args.protocol,
         args.limit,
         args.workers,
-        [*flags, *args.sample_flags],
     )
-    runs = TableRuns(settings, run_sample)
+    runs = TableRuns(settings, configure)
     tables = []
     for number in numbers:
         tables.append(runs.table(published[number], fusion_configs(args, number), shown[number]))

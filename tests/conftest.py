@@ -18,6 +18,7 @@ from PIL import Image
 from benchmarks.rule_weights import rule_state_dict
 from guided_diffusion.script_util import create_model
 from guided_diffusion.unet import UNetModel
+from util.config_io import read_yaml
 
 settings.register_profile("any machine", deadline=None)  # slow ones fail no test
 settings.load_profile("any machine")
@@ -102,3 +103,9 @@ def make_pair(
         image = Image.fromarray(coarse.squeeze()).resize((size[1], size[0]), Image.Resampling.BICUBIC)
         (folder / side).mkdir(parents=True, exist_ok=True)
         image.save(folder / side / f"{stem}.png")
+
+
+def write_variant(shipped: Path, path: Path, **changes: Any) -> Path:
+    """Write the configuration ``shipped`` with some keys changed to ``path``, which is returned."""
+    path.write_text(yaml.safe_dump(read_yaml(shipped) | changes, sort_keys=False))
+    return path

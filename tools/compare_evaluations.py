@@ -10,18 +10,18 @@ with that of the reference. ``--picture`` shows the first pair's differences for
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from evaluate import run_sample
+from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.fusion_config import FusionConfig
 from tools import resumable
 from tools.contact_sheet import row, stack
 from util.cli.arguments import positive
-from util.config_io import write_variant
 from util.evaluation.folders import mean_of
 from util.evaluation.metrics import PAPER_METRICS, evaluate
 from util.evaluation.tables import printed
@@ -31,6 +31,9 @@ from util.images.layouts import source_folders
 from util.images.pairs import PairFiles, find_pairs
 from util.images.png import write_png
 from util.markdown import markdown_rows
+from util.prior import read_config
+from util.run.folder import fuse_folder
+from util.run.settings import FolderSettings
 
 ROOT = project_root()
 REFERENCE_STEPS = 100
@@ -52,20 +55,16 @@ class Way:
     def folder(self) -> str:
         return f"{self.sampler}_{self.evaluations}_{self.warm}"
 
-    def configure(self, folder: Path, root: Path) -> list[str]:
-        """Write its configuration, that of the project but for what it changes; returns the flags for sample.py."""
+    def configure(self, root: Path) -> tuple[FusionConfig, DiffusionConfig]:
+        """The configurations of the project in ``root`` but for what this way changes."""
         respacing: int | str = self.evaluations
         if self.warm:  # all evaluations below the start, none above
             respacing = round(self.evaluations * 1000 / self.warm)
-        changes = {
-            "diffusion": {"sampler": self.sampler, "timestep_respacing": respacing},
-            "fusion": {"warm_start": self.warm or None},
-        }
-        flags = []
-        for name, change in changes.items():
-            path = write_variant(root / f"configs/{name}_config.yaml", folder / f"{name}.yaml", **change)
-            flags += [f"--{name}_config", str(path)]
-        return flags
+        fusion: FusionConfig = read_config(FusionConfig, root / "configs/fusion_config.yaml")
+        diffusion: DiffusionConfig = read_config(DiffusionConfig, root / "configs/diffusion_config.yaml")
+        return dataclasses.replace(fusion, warm_start=self.warm or None), dataclasses.replace(
+            diffusion, sampler=self.sampler, timestep_respacing=respacing
+        )
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -88,19 +87,23 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def fuse(way: Way, args: argparse.Namespace) -> dict[str, np.ndarray]:
     """The fused images of all pairs by stem, (H, W) uint8; finished ones are kept. Raises ValueError."""
-    folder = args.out / way.folder
-    command = ["--input", str(args.input), "--save_dir", str(folder), "--quiet", *way.configure(folder, ROOT)]
-    command += ["--limit", str(args.limit)] if args.limit else []
-    command += ["--model_config", str(args.model_config)] if args.model_config else []
-    status = run_sample(command)
-    if status == 130:
-        raise KeyboardInterrupt
-    if status != 0:
-        raise ValueError(
-            f"sample.py failed for {way.label}, {way.evaluations} evaluations (exit status {status})"
+    fusion, diffusion = way.configure(ROOT)
+    run = fuse_folder(
+        FolderSettings(
+            save_dir=args.out / way.folder,
+            input=args.input,
+            model_config=args.model_config,
+            diffusion=diffusion,
+            fusion=fusion,
+            limit=args.limit,
+            quiet=True,
         )
-    pairs = json.loads((folder / "run.json").read_text(encoding="utf-8"))["pairs"]
-    return {pair["stem"]: read_image(Path(pair["files"][-1])).luma for pair in pairs}
+    )
+    if run.interrupted:
+        raise KeyboardInterrupt
+    if run.exit_status != 0:
+        raise ValueError(f"{way.label}, {way.evaluations} evaluations: {run.summary(())}")
+    return {pair.stem: read_image(Path(pair.files[-1])).luma for pair in run.pairs}
 
 
 def line(

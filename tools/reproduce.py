@@ -2,7 +2,7 @@
 
     python -m tools.reproduce --data DATA --runs released:alone:100 released:ddim:25 paper:ddim:25:10
 
-finds RoadScene, TNO, MRI-CT and MRI-PET in DATA as ``evaluate.py --table`` does, fuses them with ``sample.py`` in
+finds RoadScene, TNO, MRI-CT and MRI-PET in DATA as ``evaluate.py --table`` does, fuses them as ``sample.py`` does in
 every way that ``--runs`` names (variant:sampler:steps, and optionally how many pairs of each set), measures the
 results and writes the tables between the marks of ``--document``. Finished images of an earlier time are kept.
 """
@@ -13,9 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from evaluate import run_sample
 from tools import resumable
-from tools.reproduction import checks as checks
+from tools.reproduction import checks
 from tools.reproduction.grid import DATASETS, Grid, Run, beside_table, grid_table, shared_table
 from util.cli.arguments import positive
 from util.evaluation.published import read_published
@@ -53,8 +52,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def measure(args: argparse.Namespace) -> dict[str, str]:
     """Every table by the name of its mark. Raises ValueError, KeyboardInterrupt."""
     published = read_published(ROOT / "configs/published_tables.yaml")
-    flags = ["--model_config", str(args.model_config)] if args.model_config else []
-    grid = Grid(args.data, args.out, ROOT, run_sample, args.workers, flags)
+    grid = Grid(args.data, args.out, ROOT, args.model_config, args.workers)
     for text in args.runs:
         run = Run.parse(text)
         if args.limit:

@@ -8,8 +8,6 @@ from typing import Any
 
 import yaml
 
-from util.files import write_atomically
-
 _MOST_BYTES = 1 << 20
 _MOST_VALUES = 10_000  # counted as often as aliases repeat them
 _DEEPEST = 20
@@ -137,12 +135,3 @@ def _problem(node: yaml.Node, key: str, words: str) -> ValueError:
 
 def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def write_variant(shipped: Path, path: Path, **changes: Any) -> Path:
-    """Write the configuration ``shipped`` with some keys changed to ``path``, which is returned.
-
-    Raises ValueError as :func:`read_yaml`, OSError when it cannot be written.
-    """
-    write_atomically(path, yaml.safe_dump(read_yaml(shipped) | changes, sort_keys=False).encode())
-    return path

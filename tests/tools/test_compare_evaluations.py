@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.fusion import step_count
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from tests.conftest import PriorFiles, make_pair
 from tools import compare_evaluations
 from tools.compare_evaluations import Way
-from util.config_io import read_yaml
 
 
 def test_table_and_picture(tmp_path: Path, tiny_prior: PriorFiles, capsys: pytest.CaptureFixture[str]):
@@ -43,11 +41,10 @@ def test_table_and_picture(tmp_path: Path, tiny_prior: PriorFiles, capsys: pytes
 
 @pytest.mark.parametrize("warm", [0, 200, 400])
 @pytest.mark.parametrize("count", [10, 15, 25, 50])
-def test_as_many_evaluations_as_it_says(tmp_path: Path, count: int, warm: int):
-    Way("ddim", count, warm).configure(tmp_path, compare_evaluations.ROOT)
-    diffusion = GaussianDiffusion.from_config(DiffusionConfig(**read_yaml(tmp_path / "diffusion.yaml")))
-    assert step_count(diffusion, warm or None) == count
-    assert read_yaml(tmp_path / "fusion.yaml")["warm_start"] == (warm or None)
+def test_as_many_evaluations_as_it_says(count: int, warm: int):
+    fusion, diffusion = Way("ddim", count, warm).configure(compare_evaluations.ROOT)
+    assert step_count(GaussianDiffusion.from_config(diffusion), warm or None) == count
+    assert fusion.warm_start == (warm or None)
 
 
 def test_a_folder_without_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -22,7 +22,7 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.prior import NetworkPrior
 from guided_diffusion.samplers import SAMPLERS
 from guided_diffusion.script_util import empty_model
-from tests.conftest import PriorFiles
+from tests.conftest import PriorFiles, write_variant
 from tools import evaluate_prior
 from tools.prior_card.curves import read_log
 from tools.prior_card.denoising import (
@@ -36,7 +36,6 @@ from tools.prior_card.denoising import (
 from tools.prior_card.samples import draw_samples, grid
 from tools.training.photos import to_batch
 from tools.training.validation import SIGMAS, sigma_timestep
-from util.config_io import write_variant
 from util.markdown import fill_card
 
 CPU = torch.device("cpu")

@@ -10,9 +10,8 @@ import torch
 
 from guided_diffusion.config import ModelConfig
 from guided_diffusion.execution import Execution
-from tests.conftest import PriorFiles
+from tests.conftest import PriorFiles, write_variant
 from util.checkpoint import CheckpointError
-from util.config_io import write_variant
 from util.prior import COMPACT_CONFIG, GREY_CONFIG, load_model, read_config
 
 ROOT = Path(__file__).parents[2]

@@ -1,18 +1,22 @@
-"""Runs of ``sample.py`` over data sets, variants, samplers and steps, and their metrics as Markdown."""
+"""Runs over data sets, variants, samplers and steps, and their metrics as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from util.config_io import write_variant
+from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.fusion_config import FusionConfig
 from util.evaluation.folders import Result, mean_of
 from util.evaluation.metrics import PAPER_METRICS
 from util.evaluation.published import PublishedTable
 from util.evaluation.table_runs import Settings, TableRuns, published_rows
 from util.evaluation.tables import printed
 from util.markdown import markdown_rows
+from util.prior import read_config
+from util.run.settings import FolderSettings
 
 DATASETS = ("RoadScene", "TNO", "MRI-CT", "MRI-PET")
 VARIANTS = ("released", "paper")
@@ -51,15 +55,14 @@ class Run:
 class Grid:
     """Fuses and measures each run on each data set once; finished images of an earlier time are kept.
 
-    ``fuse``: ``sample.main``; ``flags``: more of its flags, for every run.
+    ``model_config``: the prior, as :func:`~util.prior.open_prior` takes it.
     """
 
     data: Path
     out: Path
     root: Path
-    fuse: Callable[[list[str]], int]
+    model_config: Path | None = None
     workers: int = 1
-    flags: Sequence[str] = ()
     results: dict[tuple[str, Run], Result] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -68,23 +71,27 @@ class Grid:
         """Make the results of a run. Raises KeyboardInterrupt, ValueError."""
         config = "exp_1" if run.sampler == ALONE else "ours"
         fusion = self.root / f"configs/ablation/{config}_{run.variant}.yaml"
-        diffusion = self._diffusion(run)
-        out = self.out / diffusion.stem
-        flags = ["--diffusion_config", str(diffusion), "--quiet", *self.flags]
-        runs = TableRuns(
-            Settings(self.data, out, PAPER_METRICS, "ddfm", run.limit, self.workers, flags), self.fuse
-        )
+        sampler = "ddim" if run.sampler == ALONE else run.sampler
+        shipped: DiffusionConfig = read_config(DiffusionConfig, self.root / "configs/diffusion_config.yaml")
+        diffusion = dataclasses.replace(shipped, sampler=sampler, timestep_respacing=run.steps)
+
+        def configure(config: Path) -> FolderSettings:
+            return FolderSettings(
+                save_dir=self.out,
+                model_config=self.model_config,
+                diffusion=diffusion,
+                fusion=read_config(FusionConfig, config),
+                quiet=True,
+            )
+
+        out = self.out / f"{sampler}_{run.steps}"
+        settings = Settings(self.data, out, PAPER_METRICS, "ddfm", run.limit, self.workers)
+        runs = TableRuns(settings, configure)
         for dataset in datasets:
             for result in runs.results_of(dataset, [fusion]):
                 self.results[dataset, run] = result
                 self.counts[dataset] = runs.count(dataset)
         self.missing |= runs.missing
-
-    def _diffusion(self, run: Run) -> Path:
-        """The configuration of the sampler, as shipped but for what the run says."""
-        sampler = "ddim" if run.sampler == ALONE else run.sampler
-        shipped, path = self.root / "configs/diffusion_config.yaml", self.out / f"{sampler}_{run.steps}.yaml"
-        return write_variant(shipped, path, sampler=sampler, timestep_respacing=run.steps)
 
     def of(self, dataset: str) -> dict[Run, Result]:
         """The results of a data set by run."""

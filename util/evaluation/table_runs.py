@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from util.evaluation.folders import Evaluation, Result, Triple, evaluate_all
 from util.evaluation.metrics import Protocol
+from util.evaluation.origin import origin_of
 from util.evaluation.published import PublishedTable
 from util.evaluation.tables import Block, Row, Table
 from util.images.layouts import Dataset, MissingDataset, find_named
 from util.images.named_datasets import TABLE_DATASETS
 from util.images.pairs import InputError, Problem, images_by_stem
+from util.run.folder import fuse_folder
+from util.run.record import RunRecord
+from util.run.settings import FolderSettings
 
 log = logging.getLogger("ddfm")
 
-Fuse = Callable[[list[str]], int]
-"""``sample.main``: takes its command line, returns its exit status."""
+Configure = Callable[[Path], FolderSettings]
+"""From a fusion configuration's file to how folders are fused by it; the folders themselves are filled in here."""
 
 DIFFER_BY_PROTOCOL: dict[Protocol, tuple[str, ...]] = {
     "ddfm": (),
@@ -32,8 +35,7 @@ DIFFER_BY_PROTOCOL: dict[Protocol, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What to fuse and how to measure. ``metrics``: all that any table shows; ``flags``: more of ``sample.py``'s
-    flags, the same for every run."""
+    """What to fuse and how to measure. ``metrics``: all that any table shows; ``limit``: pairs of each data set."""
 
     data: Path
     out: Path
@@ -41,7 +43,6 @@ class Settings:
     protocol: Protocol
     limit: int | None = None
     workers: int = 1
-    flags: Sequence[str] = ()
 
 
 @dataclass
@@ -49,7 +50,7 @@ class TableRuns:
     """Fuses and evaluates each data set with each configuration once, however many tables need it."""
 
     settings: Settings
-    fuse: Fuse
+    configure: Configure
     results: dict[tuple[str, Path], Result | None] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
@@ -122,64 +123,42 @@ class TableRuns:
 
     def _make(self, dataset: Dataset, config: Path) -> Result | None:
         """Fuse what is not done yet and measure it; None when nothing came out."""
-        settings = self.settings
+        settings, what = self.settings, f"{dataset.name}, {config.stem}"
         folder = settings.out / dataset.name / config.stem
-        log.info(f"{dataset.name}, {config.stem}: fusing into {folder}")
-        command = ["--ir", str(dataset.ir), "--vi", str(dataset.vi), "--save_dir", str(folder)]
-        command += ["--fusion_config", str(config), *settings.flags]
-        command += ["--limit", str(settings.limit)] if settings.limit else []
-        status = self.fuse(command)
-        if status == 130:
-            raise KeyboardInterrupt
-        if status not in (0, 1):
-            log.error(f"{dataset.name}, {config.stem}: nothing was fused")
+        log.info(f"{what}: fusing into {folder}")
+        try:
+            chosen = self.configure(config)
+            limit = settings.limit or chosen.limit
+            run = fuse_folder(
+                dataclasses.replace(chosen, ir=dataset.ir, vi=dataset.vi, save_dir=folder, limit=limit)
+            )
+        except (ValueError, OSError) as error:
+            log.error(f"{what}: nothing was fused: {error}")
             return None
-        self.incomplete |= status == 1
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if run.interrupted:
+            raise KeyboardInterrupt
+        log.info(f"{what}: {run.summary(()).splitlines()[0]}")
+        self.incomplete |= run.exit_status != 0
         triples, problems = _triples(run, dataset)
         evaluation = evaluate_all(triples, problems, settings.metrics, settings.protocol, settings.workers)
-        for problem in evaluation.problems[len(problems) :]:  # sample.py has told the others
-            log.error(f"{dataset.name}, {config.stem}, {problem.stem}: {problem.reason}")
+        for problem in evaluation.problems[len(problems) :]:  # the run has told the others
+            log.error(f"{what}, {problem.stem}: {problem.reason}")
         if not evaluation.images:
             return None
-        prior, origin = origin_of(run)
+        prior, origin = origin_of(run.description)
         kept = [triple for triple in triples if triple.stem in evaluation.images]
         return Result(dataset.name, f"{config.stem} ({prior})", evaluation, kept, origin)
 
 
-def _triples(run: dict[str, Any], dataset: Dataset) -> tuple[list[Triple], list[Problem]]:
+def _triples(run: RunRecord, dataset: Dataset) -> tuple[list[Triple], list[Problem]]:
     """The images that this very run made or found done, not what else may lie in its folder."""
-    triples, problems = [], []
     sources = [images_by_stem(side) for side in (dataset.ir, dataset.vi)]
-    for pair in sorted(run["pairs"], key=lambda pair: pair["stem"]):
-        stem = pair["stem"]
-        if pair["status"] == "failed":
-            problems.append(Problem(stem, pair["reason"]))
-        else:
-            triples.append(Triple(stem, Path(pair["files"][-1]), *(side[stem][0] for side in sources)))
-    return triples, problems
-
-
-def origin_of(run: dict[str, Any]) -> tuple[str, str]:
-    """Which prior made the images, in a word, and all that made them, in a sentence."""
-    em, diffusion = run["fusion_config"]["em"], run["diffusion_config"]
-    steps = f"timestep_respacing {diffusion['timestep_respacing']}"
-    solver = f"phi fixed at {em['phi']} (ADMM)" if em.get("phi") is not None else "EM"
-    how = f"{solver}, variant {em.get('roles', em['variant'])}"
-    if "tv" in em:
-        how += f", {'' if em['tv'] else 'no '}total variation"
-    if run["prior"] is None:
-        return "no prior", f"no diffusion prior, iterations alone, {steps}, {how}"
-    from util.checkpoint import PriorInfo  # here, for it brings torch, which evaluating does without
-
-    info = PriorInfo(**run["prior"])
-    size = f"{info.parameters:,} parameters, sha256 {info.sha256[:12]}"
-    warm = run["fusion_config"].get("warm_start")
-    start = f", warm start at timestep {warm}" if warm else ""
-    sampler = f"{diffusion['sampler']}, {steps}{start}, {how}"
-    if info.official:
-        return "official prior", f"the official checkpoint {info.file} ({size}), {sampler}"
-    return f"prior {info.file}", f"NOT the official checkpoint but {info.file} ({size}), {sampler}"
+    triples = [
+        Triple(pair.stem, Path(pair.files[-1]), *(side[pair.stem][0] for side in sources))
+        for pair in sorted(run.pairs, key=lambda pair: pair.stem)
+        if pair.status in ("done", "skipped")
+    ]
+    return triples, [Problem(pair.stem, pair.reason) for pair in run.of("failed")]
 
 
 def _row(result: Result, available: int) -> Row:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,17 @@ import pytest
 from PIL import Image
 
 import evaluate as command
-import sample
 from tests.conftest import PriorFiles, make_pair
+from util.evaluation import table_runs
 from util.evaluation.folders import Evaluation, Result
 from util.evaluation.plots import boxes, panel, radar, style, write_boxes
 from util.evaluation.tables import Block, Row
 from util.evaluation.views import check_box, fused_file, salient_box
 from util.images.named_datasets import TABLE_DATASETS
+from util.run import fusing, results
+from util.run.folder import fuse_folder
+from util.run.record import RunRecord
+from util.run.settings import FolderSettings
 
 ABLATION = Path(__file__).parents[3] / "configs/ablation"
 
@@ -127,11 +134,11 @@ def test_several_tables_share_what_was_fused(
 ):
     calls = []
 
-    def fuse(arguments: list[str]) -> int:
-        calls.append(arguments)
-        return sample.main(arguments)
+    def fuse(settings: FolderSettings) -> RunRecord:
+        calls.append(settings)
+        return fuse_folder(settings)
 
-    monkeypatch.setattr(command, "run_sample", fuse)
+    monkeypatch.setattr(table_runs, "fuse_folder", fuse)
     assert run(tmp_path, "--table", "1", "2", "3", configs=("exp_1_paper",)) == 0
     assert len(calls) == 2  # RoadScene, MRI-PET
     out = capsys.readouterr().out
@@ -150,12 +157,56 @@ def test_failed_pairs_and_runs_are_told(tmp_path: Path, data: Path, capsys: pyte
     assert "exp_1_released on RoadScene gave no result" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_interruption_while_fusing(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(command, "run_sample", lambda arguments: 130)
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fusing, "fuse", interrupted)
     assert data.is_dir() and run(tmp_path, "--table", "1") == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("data", "few_steps")
+def test_flags_of_sample_are_settings_of_every_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """They reach the run; those that the table chooses itself, and wrong ones, end it before the first pair."""
+    assert run(tmp_path, "--table", "1", "--sample_flags", "--seed 7 --batch_size 2 --record --limit 1") == 0
+    made = tmp_path / "fused/RoadScene/exp_1_paper"
+    record = json.loads((made / "run.json").read_text())
+    assert record["fusion_config"]["seed"] == 7 and [pair["stem"] for pair in record["pairs"]] == ["a"]
+    assert len(list((made / "progress/a").iterdir())) == 2
+    capsys.readouterr()
+    for flag in ("--ir elsewhere", "--save_dir elsewhere", "--dry_run"):
+        assert run(tmp_path, "--table", "1", f"--sample_flags={flag}") == 2
+        assert f"--sample_flags: {flag.split()[0]} does not go with --table" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path, "--table", "1", "--sample_flags", "--batch_size none")
+    assert stopped.value.code == 2 and "none is neither a whole number nor auto" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_what_a_full_disk_leaves_untried_is_no_image(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    write, written = results.write_png, []
+
+    def full(path: Path, *more: Any) -> None:
+        written.append(path)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, *more)
+
+    monkeypatch.setattr(results, "write_png", full)
+    assert data.is_dir() and run(tmp_path, "--table", "1", "--format", "csv", configs=("exp_1_paper",)) == 1
+    captured = capsys.readouterr()
+    assert [row["images"] for row in ours(captured.out)] == ["1 of 3"] and "the disk is full" in captured.err
+
+
+def test_evaluating_without_tables_loads_no_torch():
+    code = "import sys, evaluate, util.cli.evaluate_methods; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ABLATION.parents[1])
 
 
 def test_standard_protocol_leaves_out_values_of_the_other(

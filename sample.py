@@ -37,7 +37,7 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
     asked = {name: getattr(args, name) for name in ("precision", "compile")}
     runtime = {name: value for name, value in asked.items() if value is not None}
     fusion = dataclasses.replace(chosen.fusion, runtime=dataclasses.replace(chosen.fusion.runtime, **runtime))
-    same = ("input", "ir", "vi", "match", "device", "gpu", "batch_size", "limit", "record")
+    same = ("output", "input", "ir", "vi", "match", "device", "gpu", "batch_size", "limit", "record")
     return dataclasses.replace(chosen, fusion=fusion).folder(
         **{name: getattr(args, name) for name in ("save_dir", *same, "max_pixels", "overwrite", "quiet")},
         command=shlex.join(sys.argv),
@@ -64,13 +64,19 @@ def start(args: argparse.Namespace, world: World) -> int:
         log.error("interrupted before the first pair")
         return 130
     if world.first:
-        folders = [args.save_dir / name for name in FOLDERS]
-        unsaid = say(record.summary([folder for folder in folders if folder.is_dir()]))
+        places = [args.save_dir / name for name in FOLDERS]
+        if args.output is not None:
+            places = [] if record.of("failed") else [args.output]
+        unsaid = say(record.summary([place for place in places if place.exists()]))
         if unsaid:
-            log.error(
-                f"the summary cannot be printed ({unsaid}); {args.save_dir / 'run.json'} has what it says"
-            )
+            kept = f"; {record.path} has what it says" if record.path else ""
+            log.error(f"the summary cannot be printed ({unsaid}){kept}")
             status = status or 1
+        if run.variant in ("released", "paper"):
+            log.info(
+                f"{run.variant} reproduces DDFM. For an image to look at, --preset local keeps the objects of one "
+                "source and the details of the other at full contrast (docs/local.md)"
+            )
     return status
 
 

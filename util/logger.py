@@ -20,6 +20,11 @@ def shown(text: object) -> str:
     )
 
 
+def duration(seconds: float) -> str:
+    """A time in words: in milliseconds below a second."""
+    return f"{1000 * seconds:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
+
+
 class LenientStream:
     """A stream for progress that is no reason to stop: what it cannot take any more is lost."""
 

@@ -17,7 +17,7 @@ from PIL import Image
 import sample
 from tests.conftest import PriorFiles, make_pair
 from util.checkpoint.__main__ import main as checkpoint_main
-from util.logger import get_logger, shown
+from util.logger import duration, get_logger, shown
 from util.run import fusing
 
 EVIL = "a\n\x1b[31mINFO: all is well\r\x07\x9b2J\u202e\u2028"
@@ -39,6 +39,21 @@ def test_what_is_no_text_is_escaped():
     assert shown("Zürich 東京 c'd") == "Zürich 東京 c'd"
     assert shown("a\nb\x1b[0m\u202e\udce9") == r"a\nb\x1b[0m\u202e\udce9"
     assert not control_characters(shown(EVIL)) and "\n" not in shown(EVIL)
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (0.0, "0 ms"),
+        (0.0454, "45 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.0 s"),
+        (1.0, "1.0 s"),
+        (74.96, "75.0 s"),
+    ],
+)
+def test_times(seconds: float, words: str):
+    assert duration(seconds) == words
 
 
 def test_names_of_files(tmp_path: Path, tiny_prior: PriorFiles, capsys: Any):

@@ -40,11 +40,16 @@ def _preset_lines() -> str:
     return "\n".join(f"  {name:14} {files.about}" for name, files in presets().items())
 
 
+def _is_clone(root: Path) -> bool:
+    """Whether the project lies in a folder of its own, not among the packages of an installation."""
+    return (root / "sample.py").is_file()
+
+
 def sample_parser(root: Path) -> argparse.ArgumentParser:
     """The parser; default paths lie in ``root``, the folder of the project."""
     parser = argparse.ArgumentParser(
         prog="sample.py",
-        description="Fuse every pair of images of the same name in DIR/ir and DIR/vi.",
+        description="Fuse every pair of images of the same name in DIR/ir and DIR/vi, or one pair of files.",
         epilog=f"presets:\n{_preset_lines()}\n\n{_EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -67,13 +72,22 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         metavar="N",
         help="CUDA device N, or the CPU where there is no CUDA (default: not given, --device decides)",
     )
-    published.add_argument(
+    where = published.add_mutually_exclusive_group()
+    where.add_argument(
         "--save_dir",
         type=Path,
         metavar="DIR",
         # not among the packages, when that is where the project lies
-        default=(root if (root / "sample.py").is_file() else Path()) / "output",
-        help="folder for the results (default: output)",
+        default=(root if _is_clone(root) else Path()) / "output",
+        help="folder for the results (default: output; once installed, in the working directory)",
+    )
+    where.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="one PNG file for the result of one pair, in colour where a source has some; nothing else is written "
+        "(default: not given, results go to --save_dir)",
     )
     _add_method(parser)
     ours = parser.add_argument_group("more flags")
@@ -81,18 +95,22 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         "--input",
         type=Path,
         metavar="DIR",
-        default=root / "input",
+        default=root / "input" if _is_clone(root) or not Path("input").is_dir() else Path("input"),
         help="folder that holds the folders ir and vi, or a data set as it is distributed: MSRS, M3FD, RoadScene, "
-        "TNO, LLVIP, Harvard (default: input)",
+        "TNO, LLVIP, Harvard (default: input; once installed, that in the working directory or, where there is none, "
+        "the sample pairs that come with the project)",
     )
     ours.add_argument(
         "--ir",
         type=Path,
-        metavar="DIR",
-        help="folder of infrared, CT, PET or SPECT images (default: ir in --input)",
+        metavar="PATH",
+        help="folder of infrared, CT, PET or SPECT images, or one such image (default: ir in --input)",
     )
     ours.add_argument(
-        "--vi", type=Path, metavar="DIR", help="folder of visible or MRI images (default: vi in --input)"
+        "--vi",
+        type=Path,
+        metavar="PATH",
+        help="folder of visible or MRI images, or the image that goes with --ir (default: vi in --input)",
     )
     ours.add_argument(
         "--match",

@@ -22,11 +22,12 @@ from util.device import device_label
 from util.files import project_root
 from util.images.layouts import source_folders
 from util.images.matching import parse_matching
-from util.images.pairs import Problem, find_pairs, load_pair
+from util.images.pairs import PairFiles, Problem, find_pairs, load_pair
+from util.images.single import given_files
 from util.prior import choose_prior, open_prior
 from util.run.fusing import batch_fuser
 from util.run.options import RunOptions
-from util.run.places import check_places
+from util.run.places import check_file, check_places
 from util.run.ranks import World
 from util.run.record import OnEvent, RunRecord
 from util.run.results import ResultWriter, start_record
@@ -57,10 +58,8 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     fusion, device = settings.fusion, world.device(settings.device, settings.gpu)
     sampler = with_eta(SAMPLERS[settings.diffusion.sampler], fusion.eta)
     diffusion = GaussianDiffusion.from_config(settings.diffusion)
-    folders = source_folders(settings.input, settings.ir, settings.vi)
-    pairs, problems = find_pairs(*folders, matching=parse_matching(settings.match))
-    check_places(settings.save_dir, pairs)
-    fusion = with_task(fusion, folders)
+    pairs, problems, names = find_sources(settings)
+    fusion = with_task(fusion, names)
     prior = None
     description: dict[str, Any] = {"prior": None, "model_config": None, "precision": "fp32"}
     if fusion.prior:
@@ -87,10 +86,34 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
         settings, fusion, device, prior, diffusion, sampler, pairs[: settings.limit], problems, description
     )
     log.info(
-        f"{device_label(device)}, {chosen['precision']}, seed {fusion.seed}, {settings.diffusion.sampler} with "
-        f"{run.steps} of {settings.diffusion.steps} steps, EM {describe(fusion.em)['variant']}, fit {fusion.fit}"
+        f"{device_label(device)}, {chosen['precision']}, seed {fusion.seed}, {run.told_steps}, "
+        f"EM {run.variant}, fit {fusion.fit}"
     )
     return run
+
+
+def find_sources(settings: FolderSettings) -> tuple[list[PairFiles], list[Problem], list[Path]]:
+    """The pairs that are asked for, what has no partner, and the paths whose names may tell the task.
+
+    Raises ValueError when there are none, and when a result would take the place of a source.
+    """
+    single = given_files((settings.ir, settings.vi))
+    if single is not None:
+        if settings.output is not None and settings.record:
+            raise ValueError("steps are recorded in a folder: give --save_dir, not the name of one file")
+        check_file(settings.output, settings.save_dir, single)
+        return [single], [], [single.ir.with_suffix(""), single.vi.with_suffix("")]
+    if settings.output is not None:
+        raise ValueError(
+            f"{settings.output} is to be the result of one pair: name its files, --ir FILE and --vi FILE, or give "
+            "--save_dir for the results of folders"
+        )
+    if settings.ir is None and settings.vi is None and settings.input == project_root() / "input":
+        log.info(f"no sources are named: those in {settings.input}")
+    folders = source_folders(settings.input, settings.ir, settings.vi)
+    pairs, problems = find_pairs(*folders, matching=parse_matching(settings.match))
+    check_places(settings.save_dir, pairs)
+    return pairs, problems, list(folders)
 
 
 def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) -> tuple[RunRecord, int]:
@@ -101,7 +124,8 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
     settings, config = run.settings, run.fusion
     with world.stage():
         description = {"command": settings.command, **run.description}
-        record = start_record(settings.save_dir, description) if world.first else RunRecord(None, {})
+        kept = world.first and settings.output is None  # one file tells all by itself
+        record = start_record(settings.save_dir, description) if kept else RunRecord(None, {})
     writer = ResultWriter(
         settings.save_dir,
         run.description,
@@ -109,6 +133,7 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         config.color,
         config.color_method,
         getattr(config.em, "stretch", True),
+        settings.output,
     )
     divide = functools.partial(
         share_pairs, writer=writer, overwrite=settings.overwrite, steps=run.steps * settings.record
@@ -148,14 +173,14 @@ def dry_run(run: FolderRun) -> int:
     return 1 if failed else 0
 
 
-def with_task(config: FusionConfig, folders: Iterable[Path]) -> FusionConfig:
-    """``config`` with the task of local fusion that the names of the folders tell, where it is ``auto``."""
+def with_task(config: FusionConfig, sources: Iterable[Path]) -> FusionConfig:
+    """``config`` with the task of local fusion that the names of the sources tell, where it is ``auto``."""
     em = config.em
     if not isinstance(em, LocalFast) or em.task != "auto":
         return config
-    found = task_of_names([part for folder in folders for part in folder.parts[-2:]])
+    found = task_of_names([part for source in sources for part in source.parts[-2:]])
     if found is None:
-        log.info("task: by what each image shows, as the names of the folders tell none")
+        log.info("task: by what each image shows, as the names of the sources tell none")
         return config
-    log.info(f"task: {found[0]}, for a folder's name has {found[1]}")
+    log.info(f"task: {found[0]}, for the name of a source has {found[1]}")
     return dataclasses.replace(config, em=dataclasses.replace(em, task=found[0]))

@@ -27,6 +27,27 @@ def check_places(save_dir: Path, pairs: Iterable[PairFiles]) -> None:
                 )
 
 
+def check_file(output: Path | None, save_dir: Path, pair: PairFiles) -> None:
+    """Raise ValueError if the result of one pair would take the place of a source, or cannot be written.
+
+    ``output``: where it goes; None: to the folders below ``save_dir``, which may lie beside the sources.
+    """
+    targets = [save_dir / name / f"{pair.stem}.png" for name in ("recon", "color")]
+    if output is not None:
+        targets = [output]
+        if output.suffix.lower() != ".png":
+            raise ValueError(f"{output}: results are PNG files, give a name that ends in .png")
+        if output.is_dir():
+            raise ValueError(f"{output} is a folder: give the name of a file")
+        folder = next(place for place in output.absolute().parents if place.exists())
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise ValueError(f"{output}: nothing can be written in {folder}; give another name")
+    for target in targets:
+        for source in (pair.ir, pair.vi):
+            if _same(_real(target), _real(source)):
+                raise ValueError(f"{target} would take the place of the source {source}; give another name")
+
+
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))  # Path.resolve raises for a link to itself
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from util.files import write_atomically
-from util.logger import shown
+from util.logger import duration, shown
 
 Status = Literal["done", "skipped", "failed", "untried"]
 
@@ -125,10 +125,10 @@ class RunRecord:
         """The closing words of a run: counts, speed, where the results are, and every failed pair."""
         done, failed = self.of("done"), self.of("failed")
         counts = f"{len(done)} fused, {len(self.of('skipped'))} skipped, {len(failed)} failed"
-        lines = [f"{counts} in {self.seconds:.1f} s"]
+        lines = [f"{counts} in {duration(self.seconds)}"]
         times = [record.seconds for record in done if record.seconds is not None]
         if times:
-            lines[0] += f" ({statistics.mean(times):.1f} s a pair)"
+            lines[0] += f" ({duration(statistics.mean(times))} a pair)"
         lines += [shown(f"results: {path}") for path in where]
         lines += [shown(f"failed: {record.stem}: {record.reason}") for record in failed]
         untried = self.total - len(self.pairs) + len(self.of("untried"))

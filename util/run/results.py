@@ -42,7 +42,8 @@ class ResultWriter:
     """Writes the results of pairs below ``folder``.
 
     ``description``: what makes the images (configuration, prior, device, versions); goes into every PNG.
-    ``stretched`` false: levels are written as they are, not stretched to black and white.
+    ``stretched`` false: levels are written as they are, not stretched to black and white. ``output``: the one file
+    that the one pair becomes, in colour where there is some, in place of those in ``folder``.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class ResultWriter:
     color: ColourMode
     color_method: ColourMethod
     stretched: bool = True
+    output: Path | None = None
 
     def fingerprint(self, ir_sha256: str, vi_sha256: str) -> str:
         """The same for the same files and configuration, on the same kind of device.
@@ -67,13 +69,13 @@ class ResultWriter:
         return fingerprint({**kept, **own})
 
     def recon_path(self, pair: Pair) -> Path:
-        return self.folder / "recon" / f"{pair.stem}.png"
+        return self.output or self.folder / "recon" / f"{pair.stem}.png"
 
     def color_path(self, pair: Pair) -> Path | None:
         """Where the colour result goes; None when no source gives it a colour."""
         if colour_source(pair, self.color) is None:
             return None
-        return self.folder / "color" / f"{pair.stem}.png"
+        return self.output or self.folder / "color" / f"{pair.stem}.png"
 
     def progress_folder(self, pair: Pair) -> Path:
         return self.folder / "progress" / pair.stem
@@ -96,7 +98,7 @@ class ResultWriter:
 
     def seems_done(self, files: PairFiles, steps: int = 0) -> bool:
         """Whether the grey image, which comes last, and so many steps are there, judged without decoding."""
-        path = self.folder / "recon" / f"{files.stem}.png"
+        path = self.output or self.folder / "recon" / f"{files.stem}.png"
         try:
             sources = (files.ir, files.vi)
             if not all(file.is_file() for file in (path, *sources)):
@@ -125,6 +127,8 @@ class ResultWriter:
         if rgb is not None and color_path is not None:
             write_png(color_path, colourise(grey, rgb[:height, :width], self.color_method), text)
             written.append(color_path)
+            if self.output is not None:
+                return written
         write_png(self.recon_path(pair), grey, text)
         return [*written, self.recon_path(pair)]
 

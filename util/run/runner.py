@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from util.images.pairs import Pair, PairFiles, Problem, fitted_size, in_order_of_size, load_pair
-from util.logger import LenientStream, shown
+from util.logger import LenientStream, duration, shown
 from util.memory import MemoryPlan, free_memory, ran_out_of_memory
 from util.run.batching import BatchSizes, take_all
 from util.run.failures import LESS_MEMORY, StopRun, stop_if_full
@@ -72,7 +72,7 @@ class Runner:
         for rank, pair in news:
             if pair.status == "done":
                 self.bar.update(self.options.steps)
-                log.info(f"rank {rank}: {pair.stem}: {pair.seconds:.1f} s, {pair.files[-1]}")
+                log.info(f"rank {rank}: {pair.stem}: {duration(pair.seconds or 0)}, {pair.files[-1]}")
             else:
                 self._forget_pair()
             self._note(pair)
@@ -200,7 +200,7 @@ class Runner:
             self._fail(Problem(pair.stem, f"its result cannot be written: {error}"))
             stop_if_full(error)
             return
-        log.info(f"{pair.stem}: {seconds:.1f} s, {files[-1]}")
+        log.info(f"{pair.stem}: {duration(seconds)}, {files[-1]}")
         self._note(PairRecord(pair.stem, "done", seconds=round(seconds, 3), files=files))
 
 

@@ -12,6 +12,7 @@ from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.fusion import iteration_count, step_count
 from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.rectification import describe
 from guided_diffusion.samplers import Sampler
 from util.files import project_root
 from util.images.image_io import ValueRange
@@ -25,15 +26,17 @@ class FolderSettings:
     """What to fuse and how; the flags of ``sample.py`` by the same names, whose ``--help`` explains them.
 
     ``input`` holds the folders ``ir`` and ``vi``, or is a data set as distributed; ``ir`` and ``vi`` name them
-    singly; ``match`` says which of their files belong together, as :func:`~util.images.matching.parse_matching`
-    takes it. ``save_dir``: where results go. ``model_config``: as :func:`~util.prior.open_prior` takes it.
-    ``command``: what is kept of the command line in ``run.json``.
+    singly, or are the files of one pair, whose result goes to the file ``output`` if that is given. ``match`` says
+    which files of folders belong together, as :func:`~util.images.matching.parse_matching` takes it. ``save_dir``:
+    where results go. ``model_config``: as :func:`~util.prior.open_prior` takes it. ``command``: what is kept of the
+    command line in ``run.json``.
     """
 
     save_dir: Path
     input: Path = field(default_factory=lambda: project_root() / "input")
     ir: Path | None = None
     vi: Path | None = None
+    output: Path | None = None
     match: str = "stem"
     model_config: Path | str | None = None
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -69,11 +72,23 @@ class FolderRun:
         return None if self.fusion.prior == "noise" else self.prior
 
     @property
+    def variant(self) -> str:
+        """The name of the rectification."""
+        return describe(self.fusion.em)["variant"]
+
+    @property
     def steps(self) -> int:
         """That every pair takes."""
         if self.sampling_prior is None:
             return iteration_count(self.diffusion, self.fusion.em)
         return step_count(self.diffusion, self.fusion.warm_start)
+
+    @property
+    def told_steps(self) -> str:
+        """The same in words, with who takes them."""
+        if self.sampling_prior is None:
+            return f"{self.steps} iteration{'s' * (self.steps > 1)}"
+        return f"{self.settings.diffusion.sampler} with {self.steps} of {self.settings.diffusion.steps} steps"
 
 
 def as_range(values: list[float] | None) -> ValueRange | None:

@@ -1,4 +1,4 @@
-"""What ``python sample.py`` takes as its sources: folders of other names, by ``--match``."""
+"""What ``python sample.py`` takes as its sources: other names, by ``--match``, and single files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import sample
 from tests.conftest import make_pair
+from util.images.png import read_png_text
 
 SampleRun = Callable[..., int]
 
@@ -94,3 +97,115 @@ def test_a_rule_that_is_none_is_wrong_usage(run: SampleRun, capsys: pytest.Captu
     with pytest.raises(SystemExit):
         run("--match", "stm")
     assert "give stem, index, or a pattern for each folder" in capsys.readouterr().err
+
+
+@pytest.fixture
+def pair(run: SampleRun) -> list[str]:
+    """The flags of one pair of files in the working directory, the visible one in colour."""
+    make_pair(Path("made"), "x", (70, 100), colour="vi")
+    for side in ("ir", "vi"):
+        Path("made", side, "x.png").rename(f"{side}.png")
+    return ["--ir", "ir.png", "--vi", "vi.png"]
+
+
+def test_one_pair_becomes_one_file(run: SampleRun, pair: list[str], capsys: pytest.CaptureFixture[str]):
+    before = set(Path().iterdir())
+    assert run(*pair[:4], "--limit", "1") == 0  # into --save_dir, which is named
+    assert (
+        results() == ["ir_vi.png"]
+        and Path("out/color/ir_vi.png").is_file()
+        and Path("out/run.json").is_file()
+    )
+    before.add(Path("out"))
+    command = ["--preset", "local_fast", "--device", "cpu", *pair]
+    capsys.readouterr()
+    assert sample.main([*command, "-o", "deep/fused.png"]) == 0
+    captured = capsys.readouterr()
+    assert set(Path().iterdir()) - before == {Path("deep")}
+    assert [path.name for path in Path("deep").iterdir()] == ["fused.png"]
+    assert " ms, deep/fused.png" in captured.err and "results: deep/fused.png" in captured.out
+    assert "1 fused" in captured.out and " ms a pair)" in captured.out
+    assert np.array_equal(
+        np.asarray(Image.open("deep/fused.png")), np.asarray(Image.open("out/color/ir_vi.png"))
+    )
+    text = read_png_text(Path("deep/fused.png"))
+    assert json.loads(text["ddfm"])["ir"] == "ir.png"
+    assert sample.main([*command, "-o", "deep/fused.png"]) == 0
+    assert "0 fused, 1 skipped" in capsys.readouterr().out
+    assert sample.main([*command, "-o", "deep/fused.png", "--tone", "1"]) == 0
+    assert "1 fused" in capsys.readouterr().out
+    assert read_png_text(Path("deep/fused.png"))["fingerprint"] != text["fingerprint"]
+
+
+def test_one_grey_pair_becomes_one_grey_file(run: SampleRun, pair: list[str]):
+    make_pair(Path("grey"), "x")
+    line = ["--preset", "local_fast", "--device", "cpu", "--ir", "grey/ir/x.png", "--vi", "grey/vi/x.png"]
+    assert sample.main([*line, "--output", "x.PNG"]) == 0
+    with Image.open("x.PNG") as image:
+        assert image.mode == "L"
+    assert sample.main([*line, "--output", "grey/fused.png"]) == 0  # beside its sources
+
+
+def test_the_task_is_told_by_the_names_of_files(
+    run: SampleRun, pair: list[str], capsys: pytest.CaptureFixture[str]
+):
+    Path("ir.png").rename("ct.png")
+    Path("vi.png").rename("mri.png")
+    assert run("--ir", "ct.png", "--vi", "mri.png") == 0
+    assert "task: mif, for the name of a source has" in capsys.readouterr().err
+
+
+def test_a_pair_that_fails_leaves_no_file_and_an_older_one_as_it_was(
+    run: SampleRun, pair: list[str], capsys: pytest.CaptureFixture[str]
+):
+    Path("vi.png").write_bytes(b"no image")
+    Path("old.png").write_bytes(b"old")
+    command = ["--preset", "local_fast", "--device", "cpu", *pair]
+    assert sample.main([*command, "-o", "old.png"]) == 1
+    assert Path("old.png").read_bytes() == b"old"
+    captured = capsys.readouterr()
+    assert "1 failed" in captured.out and "vi.png: not a readable image" in captured.out
+    assert "results" not in captured.out
+    assert sample.main([*command, "-o", "new.png", "--dry_run"]) == 1 and not Path("new.png").exists()
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (["--ir", "ir.png", "-o", "o.png"], "ir.png is a file, but its partner is not given"),
+        (["--ir", "ir.png", "--vi", "no.png", "-o", "o.png"], "no.png is not there"),
+        (["--ir", "ir.png", "--vi", ".", "-o", "o.png"], "ir.png is a file, but . is none"),
+        (["--input", "in", "-o", "o.png"], "o.png is to be the result of one pair: name its files"),
+        (["--ir", "ir.png", "--vi", "vi.png", "-o", "vi.png"], "would take the place of the source vi.png"),
+        (["--ir", "ir.png", "--vi", "vi.png", "-o", "o.jpg"], "o.jpg: results are PNG files"),
+        (["--ir", "ir.png", "--vi", "vi.png", "-o", "made/ir"], "results are PNG files"),
+        (["--ir", "ir.png", "--vi", "vi.png", "-o", "ir.png/o.png"], "nothing can be written in"),
+        (["--ir", "ir.png", "--vi", "vi.png", "-o", "o.png", "--record"], "give --save_dir, not the name"),
+    ],
+)
+def test_what_is_no_pair_of_files(
+    run: SampleRun, pair: list[str], more: list[str], words: str, capsys: pytest.CaptureFixture[str]
+):
+    before = {path: path.read_bytes() for path in Path().glob("*.png")}
+    assert sample.main(["--preset", "local_fast", "--device", "cpu", *more]) == 2
+    assert words in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path().glob("*.png")} == before
+
+
+def test_a_folder_and_a_file_for_results_exclude_each_other(
+    run: SampleRun, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        run("-o", "o.png")
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_what_reproduces_ends_by_naming_what_is_for_looking_at(
+    run: SampleRun, pair: list[str], capsys: pytest.CaptureFixture[str]
+):
+    assert run(*pair, "--preset", "exp_1", "--steps", "1") == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("INFO: released reproduces DDFM.") and "--preset local keeps" in last
+    assert run(*pair, "--preset", "exp_1_paper", "--steps", "1", "--quiet") == 0
+    assert run(*pair, "--preset", "local_fast") == 0
+    assert "reproduces DDFM" not in capsys.readouterr().err

@@ -129,7 +129,7 @@ def test_help_documents_every_flag_with_its_default():
     done = subprocess.run(
         [sys.executable, str(ROOT / "sample.py"), "--help"], capture_output=True, text=True, check=True
     )
-    _, *entries = re.split(r"^  --(?=\w)", done.stdout, flags=re.MULTILINE)
+    _, *entries = re.split(r"^  (?:-\w [A-Z]+, )?--(?=\w)", done.stdout, flags=re.MULTILINE)
     described = {re.split(r"[ ,\n]", entry)[0]: entry for entry in entries}
     assert described.pop("version")
     assert set(described) == set(vars(sample_parser(ROOT).parse_args([])))

@@ -176,8 +176,7 @@ def definitions(triples: Sequence[Triple]) -> str:
         *_, luma = em_alone(Released(), ir, vi)
         values = stretch(luma).astype(np.float64)
         rounded, a, b = Image(round_to_uint8(values)), Image(ir), Image(vi)
-        exact = Image(rounded.levels)
-        exact.__dict__["values"] = values  # what all but the histograms of EN and MI work on
+        exact = Image(rounded.levels, values)
         plain = Image(round_to_uint8(np.clip((luma + 1) * 127.5, 0, 255)))
         for label, image in zip(labels, (rounded, rounded, exact, plain), strict=True):
             protocol = "standard" if label == labels[1] else "ddfm"

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 from util.evaluation.metrics import ALL_METRICS, LOWER_IS_BETTER, PAPER_METRICS, Protocol
 from util.evaluation.tables import Block, Row, Table
@@ -305,6 +304,8 @@ def _signed_rank(differences: Sequence[float]) -> float:
         return math.nan
     if not any(differences):
         return 1.0
+    from scipy.stats import wilcoxon  # here, for it is slow to load
+
     return float(wilcoxon(differences)[1])  # pyright: ignore[reportArgumentType]
 
 

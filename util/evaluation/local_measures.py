@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from util.evaluation.metric_image import Array, Image, correlate, gaussian
+from util.evaluation.filters import Array, correlate, gaussian
+from util.evaluation.metric_image import Image
 
 _SQUARE = np.full(8, 1 / 8)
 _MEF_WINDOW, _MEF_SQUARE = gaussian(5, 1.5), np.full(11, 1 / 11)
@@ -24,7 +25,8 @@ def weighted_quality(f: Image, a: Image, b: Image) -> float:
 def edge_quality(f: Image, a: Image, b: Image) -> float:
     """Q_E, -1 ... 1: Q_W of the images times Q_W of their gradient magnitudes (Sobel), with exponent 1 (Piella and
     Heijmans 2003)."""
-    return weighted_quality(f, a, b) * _weighted_quality(f.strength, a.strength, b.strength)
+    edges = [np.sqrt(np.square(image.sobel, dtype=np.float64).sum(axis=0)) for image in (f, a, b)]
+    return weighted_quality(f, a, b) * _weighted_quality(*edges)
 
 
 def _weighted_quality(f: Array, a: Array, b: Array) -> float:

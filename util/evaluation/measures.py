@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from util.evaluation.metric_image import BOX, VIF_WINDOWS, Array, Image, correlate, edge_angle
+from util.evaluation.filters import Array, correlate
+from util.evaluation.metric_image import (
+    VIF_WINDOWS,
+    Image,
+    Single,
+    mean_product,
+    remembered,
+    sample_covariance,
+    symmetric,
+)
 
 Source = Callable[[Image, Image], float]
 """Takes F and one source."""
@@ -24,25 +33,24 @@ _STRENGTH, _ANGLE = (0.9994, -15.0, 0.5), (0.9879, -22.0, 0.8)  # T, k, D of Qab
 
 def entropy(f: Image) -> float:
     """EN, in bits, 0 ... 8: -sum p log2 p over the 256 levels (Roberts et al. 2008)."""
-    share = np.bincount(f.levels.ravel(), minlength=256) / f.levels.size
-    share = share[share > 0]
+    share = f.histogram[f.histogram > 0] / f.levels.size
     return float(-(share * np.log2(share)).sum())
 
 
 def standard_deviation(f: Image) -> float:
     """SD, 0 ... 127.5: population standard deviation of the grey levels (Rao 1997)."""
-    return float(f.values.std())
+    return math.sqrt(_product(f.centered, f.centered) / f.centered.size)
 
 
 def spatial_frequency(f: Image) -> float:
     """SF, 0 ... 361: root of the mean squared differences along rows plus along columns (Eskicioglu 1995)."""
-    return math.sqrt(sum(float((np.diff(f.values, axis=axis) ** 2).mean()) for axis in (0, 1)))
+    return math.sqrt(sum(float((np.diff(f.samples, axis=axis) ** 2).mean()) for axis in (0, 1)))
 
 
 def average_gradient(f: Image) -> float:
     """AG, at least 0: mean of sqrt((gx^2 + gy^2) / 2), central differences (Cui et al. 2015)."""
     gy, gx = np.gradient(f.values)
-    return float(np.sqrt((gx**2 + gy**2) / 2).mean())
+    return float(np.sqrt((gx * gx + gy * gy) / 2).mean())
 
 
 def mutual_information(f: Image, a: Image, b: Image) -> float:
@@ -50,13 +58,15 @@ def mutual_information(f: Image, a: Image, b: Image) -> float:
     return information(f, a) + information(f, b)
 
 
+@symmetric
 def information(x: Image, y: Image) -> float:
     """I(X; Y) in nats."""
-    pairs = x.levels.ravel().astype(np.intp) * 256 + y.levels.ravel()
-    joint = np.bincount(pairs, minlength=65536).reshape(256, 256) / pairs.size
-    independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    seen = joint > 0
-    return float((joint[seen] * np.log(joint[seen] / independent[seen])).sum())
+    pairs = (x.levels.astype(np.uint16) << 8) | y.levels
+    joint = np.bincount(pairs.ravel(), minlength=65536)
+    seen = np.flatnonzero(joint)
+    share = joint[seen] / pairs.size
+    independent = (x.histogram[seen >> 8] / pairs.size) * (y.histogram[seen & 255] / pairs.size)
+    return float((share * np.log(share / independent)).sum())
 
 
 def information_quality(f: Image, a: Image, b: Image) -> float:
@@ -70,7 +80,13 @@ def information_quality(f: Image, a: Image, b: Image) -> float:
 
 def mean_squared_error(f: Image, a: Image, b: Image) -> float:
     """MSE, 0 ... 65025, lower is better: mean of the squared errors to A and to B, in grey levels."""
-    return float(((f.values - a.values) ** 2).mean() + ((f.values - b.values) ** 2).mean()) / 2
+    return (_squared_error(f, a) + _squared_error(f, b)) / 2
+
+
+@symmetric
+def _squared_error(x: Image, y: Image) -> float:
+    difference = x.values - y.values
+    return _product(difference, difference) / difference.size
 
 
 def psnr(f: Image, a: Image, b: Image, peak: float | None = None) -> float:
@@ -85,10 +101,15 @@ def psnr(f: Image, a: Image, b: Image, peak: float | None = None) -> float:
     return 10 * math.log10(peak**2 / error) if peak > 0 else -math.inf
 
 
+def _product(x: Array, y: Array) -> float:
+    """Sum of x y, without the threads that BLAS would start for it."""
+    return float(np.einsum("ij,ij->", x, y))
+
+
 def _correlation(x: Array, y: Array) -> float:
     """Pearson's, of centred arrays; 0 where one is constant."""
-    norm = math.sqrt(float((x * x).sum()) * float((y * y).sum()))
-    return float((x * y).sum()) / norm if norm > 0 else 0.0
+    norm = math.sqrt(_product(x, x) * _product(y, y))
+    return _product(x, y) / norm if norm > 0 else 0.0
 
 
 def correlation(f: Image, a: Image, b: Image) -> float:
@@ -96,6 +117,7 @@ def correlation(f: Image, a: Image, b: Image) -> float:
     return (correlation_with(f, a) + correlation_with(f, b)) / 2
 
 
+@symmetric
 def correlation_with(f: Image, source: Image) -> float:
     """Pearson's correlation of F and one source."""
     return _correlation(f.centered, source.centered)
@@ -113,32 +135,37 @@ def vif(f: Image, a: Image, b: Image) -> float:
     return vif_of(f, a) + vif_of(f, b)
 
 
+@remembered
 def vif_of(distorted: Image, reference: Image) -> float:
     """vifp(reference, distorted): the information about one source that F carries; 1 for a copy."""
-    covariances = (
-        correlate(x * y, window) - mean_x * mean_y
-        for window, (x, mean_x, _), (y, mean_y, _) in zip(
-            VIF_WINDOWS, reference.scales, distorted.scales, strict=True
+    if distorted is reference:
+        return 1.0
+    return vif_ratio(
+        (covariance, of_reference, of_distorted)
+        for covariance, (_, _, of_reference), (_, _, of_distorted) in zip(
+            _vif_covariances(distorted, reference), reference.scales, distorted.scales, strict=True
         )
     )
-    return vif_ratio(
-        (covariance, ref[2], dis[2])
-        for covariance, ref, dis in zip(covariances, reference.scales, distorted.scales, strict=True)
-    )
 
 
-def vif_ratio(scales: Iterable[tuple[Array, Array, Array]]) -> float:
+@symmetric
+def _vif_covariances(x: Image, y: Image) -> list[Single]:
+    """In VIF's window of every scale."""
+    result = []
+    for window, (of_x, mean_x, _), (of_y, mean_y, _) in zip(VIF_WINDOWS, x.scales, y.scales, strict=True):
+        covariance = correlate(of_x * of_y, window)
+        covariance -= mean_x * mean_y
+        result.append(covariance.astype(np.float32))
+    return result
+
+
+def vif_ratio(scales: Iterable[tuple[Single, Single, Single]]) -> float:
     """Information carried over information there, summed over scales of (covariance, variance x, variance y)."""
     carried = total = 0.0
     for covariance, var_x, var_y in scales:
-        gain = covariance / (var_x + _TINY)
+        gain = np.maximum(covariance, 0)  # what is inverted or flat carries nothing
+        gain /= var_x + _TINY
         residual = var_y - gain * covariance
-        gain[var_x < _TINY] = 0.0
-        np.copyto(residual, var_y, where=var_x < _TINY)
-        gain[var_y < _TINY] = 0.0
-        residual[var_y < _TINY] = 0.0
-        np.copyto(residual, var_y, where=gain < 0)
-        np.maximum(gain, 0.0, out=gain)
         np.maximum(residual, _TINY, out=residual)
         residual += _VIF_NOISE
         gain *= gain
@@ -149,9 +176,9 @@ def vif_ratio(scales: Iterable[tuple[Array, Array, Array]]) -> float:
     return carried / total if total > 0 else 1.0
 
 
-def _sum_log1(x: Array) -> float:
-    """Sum of log(1 + x), the logarithms in float32, which is several times faster and exact to 1e-7."""
-    return float(np.log((1 + x).astype(np.float32)).sum(dtype=np.float64))
+def _sum_log1(x: Single) -> float:
+    """Sum of log(1 + x)."""
+    return float(np.log(1 + x).sum(dtype=np.float64))
 
 
 def qabf(f: Image, a: Image, b: Image, quirks: bool = True) -> float:
@@ -161,27 +188,37 @@ def qabf(f: Image, a: Image, b: Image, quirks: bool = True) -> float:
     strengths is the gradient itself instead of 1; where the horizontal response is 0, the angle is pi/2
     whatever the vertical one is.
     """
-    angles = [edge_angle(image, quirks) for image in (f, a, b)]
-    weighted = 0.0
-    for source, angle in ((a, angles[1]), (b, angles[2])):
-        weighted += float((_edges_kept(source, angle, f, angles[0], quirks) * source.strength).sum())
-    total = float(a.strength.sum() + b.strength.sum())
-    return weighted / total if total > 0 else 0.0
+    kept = [
+        (_edges_kept(f, source, quirks=quirks) * source.strength).sum(dtype=np.float64) for source in (a, b)
+    ]
+    total = sum(source.strength.sum(dtype=np.float64) for source in (a, b))
+    return float(sum(kept) / total) if total > 0 else 0.0
 
 
-def _edges_kept(source: Image, angle: Array, fused: Image, fused_angle: Array, quirks: bool) -> Array:
-    low, high = np.minimum(source.strength, fused.strength), np.maximum(source.strength, fused.strength)
-    ratio = np.divide(low, high, out=np.ones_like(low), where=high > 0)
-    if quirks:
-        np.copyto(ratio, high, where=low == high)
-    agreement = np.abs(angle - fused_angle)
-    agreement *= -2 / np.pi
-    agreement += 1
+@symmetric
+def _edges_kept(x: Image, y: Image, quirks: bool) -> Single:
+    """Share of the edge's strength times share of its angle, at every pixel."""
+    high = np.maximum(x.strength, y.strength)
+    ratio = np.minimum(x.strength, y.strength)
+    ratio /= np.maximum(high, np.float32(1e-30))
+    np.copyto(ratio, high if quirks else 1, where=x.strength == y.strength)
+    turn = x.quirky_angle - y.quirky_angle if quirks else x.angle - y.angle
+    turn = np.abs(turn, out=turn)
     (t1, k1, d1), (t2, k2, d2) = _STRENGTH, _ANGLE
-    # exponentials in float32: several times faster, exact to 1e-6
-    strength = np.exp((k1 * (ratio - d1)).astype(np.float32))
-    alignment = np.exp((k2 * (agreement - d2)).astype(np.float32))
-    return np.divide(t1 * t2, (1 + strength) * (1 + alignment), dtype=np.float64)
+    ratio *= k1
+    ratio -= k1 * d1
+    turn *= -k2 * 2 / math.pi
+    turn += k2 * (1 - d2)
+    kept = _one_and_exp(ratio)
+    kept *= _one_and_exp(turn)
+    return np.divide(t1 * t2, kept, out=kept)
+
+
+def _one_and_exp(x: Single) -> Single:
+    """1 + exp(x), in its place."""
+    np.exp(x, out=x)
+    x += 1
+    return x
 
 
 def ssim(f: Image, a: Image, b: Image, data_range: float = 2.0) -> float:
@@ -190,19 +227,20 @@ def ssim(f: Image, a: Image, b: Image, data_range: float = 2.0) -> float:
     ``data_range`` 2 is what published tables used, by an old library's default for floating-point images,
     although the levels span 255. 3 pixels at each border are left out.
     """
-    return ssim_of(f, a, data_range) + ssim_of(f, b, data_range)
+    return ssim_of(f, a, data_range=data_range) + ssim_of(f, b, data_range=data_range)
 
 
-def ssim_of(x: Image, y: Image, data_range: float = 2.0) -> float:
+@symmetric
+def ssim_of(x: Image, y: Image, data_range: float) -> float:
     """SSIM of F and one source, -1 ... 1."""
+    if x is y:
+        return 1.0
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    (mean_x, square_x), (mean_y, square_y) = x.uniform, y.uniform
-    product, sample = mean_x * mean_y, 49 / 48
-    covariance = sample * (correlate(x.values * y.values, BOX) - product)
-    means = mean_x**2 + mean_y**2
-    variances = sample * (square_x + square_y - means)
-    score = ((2 * product + c1) * (2 * covariance + c2)) / ((means + c1) * (variances + c2))
-    return float(score.mean())
+    (sums_x, square_x, var_x), (sums_y, square_y, var_y) = x.boxes, y.boxes
+    covariance = sample_covariance(x.samples, y.samples, sums_x, sums_y)
+    score = (2 * mean_product(sums_x, sums_y) + c1) * (2 * covariance + c2)
+    score /= (square_x + square_y + c1) * (var_x + var_y + c2)
+    return float(score.mean(dtype=np.float64))
 
 
 def smaller(measure: Source) -> Callable[[Image, Image, Image], float]:

@@ -2,113 +2,147 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from util.evaluation.filters import Array, box_sums, correlate, gaussian, sobel
 
-
-def gaussian(radius: int, sigma: float) -> Array:
-    """A window of 2 radius + 1 taps that sums to 1."""
-    window = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
-    return window / window.sum()
-
+Single = NDArray[np.float32]
+"""Float32, for what no difference is taken of afterwards: twice as fast and exact to 1e-7."""
 
 VIF_WINDOWS = [
     gaussian(radius, (2 * radius + 1) / 5) for radius in (8, 4, 2, 1)
 ]  # N = 17, 9, 5, 3: VIF's four scales
-BOX = np.full(7, 1 / 7)
-_BLOCK, _COLUMNS = 32, 128
-
-
-def correlate(image: Array, window: Array) -> Array:
-    """Separable correlation with a symmetric ``window`` along both axes, where it fits ('valid')."""
-    return correlate_rows(correlate_rows(image, window).T, window).T
-
-
-def correlate_rows(image: Array, window: Array) -> Array:
-    """Along the first axis, as products of small banded matrices: several times faster than tap by tap.
-
-    They are too small for BLAS to start threads, whose waiting for each other costs more than they save, and which
-    the processes of :mod:`util.evaluation.folders` would only take from each other.
-    """
-    taps = len(window)
-    count = image.shape[0] - taps + 1
-    padding = np.zeros(_BLOCK - 1)
-    reversed_rows = sliding_window_view(np.concatenate([padding, window, padding]), _BLOCK + taps - 1)
-    band = np.ascontiguousarray(reversed_rows[::-1])  # row k holds the window shifted by k
-    out = np.empty((count, image.shape[1]))
-    for start in range(0, count, _BLOCK):
-        rows = min(_BLOCK, count - start)
-        for left in range(0, image.shape[1], _COLUMNS):
-            columns = slice(left, left + _COLUMNS)
-            np.matmul(
-                band[:rows, : rows + taps - 1],
-                image[start : start + rows + taps - 1, columns],
-                out=out[start : start + rows, columns],
-            )
-    return out
+BOX_PIXELS = 49  # of the 7x7 windows of SSIM
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """An image with everything that several metrics need of it, computed once."""
+    """An image with everything that several metrics need of it, computed once.
+
+    ``exact``: (H, W) float64 grey values that ``levels`` were rounded from, for all but the histograms.
+    """
 
     levels: NDArray[np.uint8]
+    exact: Array | None = None
+
+    @cached_property
+    def samples(self) -> NDArray[Any]:
+        """(H, W): integers, whose sums and products are exact, unless the image has ``exact`` values."""
+        return self.levels.astype(np.int32) if self.exact is None else self.exact
 
     @cached_property
     def values(self) -> Array:
-        return self.levels.astype(np.float64)
+        return self.levels.astype(np.float64) if self.exact is None else self.exact
 
     @cached_property
     def centered(self) -> Array:
         return self.values - self.values.mean()
 
     @cached_property
-    def uniform(self) -> tuple[Array, Array]:
-        """Means of x and of x^2 over the 7x7 windows that fit."""
-        return correlate(self.values, BOX), correlate(self.values**2, BOX)
+    def histogram(self) -> NDArray[np.intp]:
+        """How many pixels have each of the 256 levels."""
+        return np.bincount(self.levels.ravel(), minlength=256)
 
     @cached_property
-    def scales(self) -> list[tuple[Array, Array, Array]]:
+    def boxes(self) -> tuple[NDArray[Any], Single, Single]:
+        """Of the 7x7 windows that fit: sums of x, means squared, and sample variances."""
+        sums = box_sums(self.samples)
+        return sums, mean_product(sums, sums), sample_covariance(self.samples, self.samples, sums, sums)
+
+    @cached_property
+    def scales(self) -> list[tuple[Array, Array, Single]]:
         """For each VIF scale: the image, its local mean and its local variance."""
         result, image = [], self.values
-        for scale in range(4):
+        for scale, window in enumerate(VIF_WINDOWS):
             if scale > 0:
-                image = correlate(image, VIF_WINDOWS[scale])[::2, ::2]
-            mean = correlate(image, VIF_WINDOWS[scale])
-            variance = np.maximum(correlate(image**2, VIF_WINDOWS[scale]) - mean**2, 0.0)
-            result.append((image, mean, variance))
+                image = correlate(image, window, step=2)
+            mean = correlate(image, window)
+            variance = correlate(image * image, window)
+            variance -= mean * mean
+            result.append((image, mean, np.maximum(variance, 0.0).astype(np.float32)))
         return result
 
     @cached_property
-    def sobel(self) -> tuple[Array, Array]:
+    def sobel(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Horizontal and vertical Sobel responses, zeros beyond the border."""
-        padded = np.pad(self.values, 1)
-        along = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-        across = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
-        return along[:, 2:] - along[:, :-2], across[2:] - across[:-2]
+        return sobel(np.pad(self.samples, 1))
 
     @cached_property
-    def strength(self) -> Array:
-        """Gradient magnitude."""
+    def strength(self) -> Single:
+        """Gradient magnitude; two that differ as levels do in float32 too."""
         horizontal, vertical = self.sobel
-        return np.sqrt(horizontal * horizontal + vertical * vertical)
+        return np.sqrt((horizontal * horizontal + vertical * vertical).astype(np.float32))
+
+    @cached_property
+    def angle(self) -> Single:
+        """Of the gradient in radians, from -pi/2 to pi/2, 0 where there is none.
+
+        The horizontal response is taken from right to left, as the published evaluator of Qabf does: the sign
+        matters next to its quirk, :attr:`quirky_angle`.
+        """
+        return np.arctan(self._slope(0.0))
+
+    @cached_property
+    def quirky_angle(self) -> Single:
+        """pi/2 where the horizontal response is 0, whatever the vertical one is: the same sign for every edge."""
+        return np.arctan(self._slope(np.inf))
+
+    def _slope(self, of_none: float) -> Single:
+        """Of the gradient; infinite where it is vertical, with its sign where it is 0 for no gradient."""
+        horizontal, vertical = (response.astype(np.float32) for response in self.sobel)
+        upright = horizontal == 0
+        if of_none:
+            np.copyto(vertical, of_none, where=upright)
+        np.copyto(horizontal, -1e-30, where=upright)
+        return vertical / -horizontal
 
 
-def edge_angle(image: Image, quirks: bool) -> Array:
-    """Angle of the gradient in radians, from -pi/2 to pi/2; ``quirks`` as in :func:`util.evaluation.metrics.qabf`.
+def mean_product(sums_x: NDArray[Any], sums_y: NDArray[Any]) -> Single:
+    """Products of the means of 7x7 windows."""
+    return (sums_x * sums_y).astype(np.float32) * np.float32(1 / BOX_PIXELS**2)
 
-    The horizontal response is taken from right to left, as the published evaluator does: the sign matters next to
-    the quirk, whose pi/2 has the same sign for every edge.
-    """
-    horizontal, vertical = image.sobel
-    with np.errstate(divide="ignore", invalid="ignore"):
-        angle = np.arctan(vertical / -horizontal)
-    flat = horizontal == 0
-    angle[flat] = np.pi / 2 if quirks else np.pi / 2 * np.sign(vertical[flat])
-    return angle
+
+def sample_covariance(x: NDArray[Any], y: NDArray[Any], sums_x: NDArray[Any], sums_y: NDArray[Any]) -> Single:
+    """Of the 7x7 windows that fit; for levels exact up to a rounding to float32."""
+    sums = box_sums(x * y)
+    sums *= BOX_PIXELS
+    sums -= sums_x * sums_y
+    return sums.astype(np.float32) * np.float32(1 / (BOX_PIXELS * (BOX_PIXELS - 1)))
+
+
+Result = TypeVar("Result")
+
+
+def remembered(measure: Callable[..., Result]) -> Callable[..., Result]:
+    """A function of two images, and settings, whose results stay with the first image as long as both are there."""
+
+    @wraps(measure)
+    def look_up(x: Image, y: Image, **settings: Any) -> Result:
+        # weak, for a source may outlive what was compared with it, and two images may know each other
+        known = x.__dict__.setdefault("_known", WeakKeyDictionary()).setdefault(y, {})
+        key = (measure, *settings.items())
+        if key not in known:
+            known[key] = measure(x, y, **settings)
+        return known[key]
+
+    return look_up
+
+
+def symmetric(measure: Callable[..., Result]) -> Callable[..., Result]:
+    """As :func:`remembered`, of a function that is the same for (x, y) and (y, x)."""
+    kept = remembered(measure)
+
+    @wraps(measure)
+    def look_up(x: Image, y: Image, **settings: Any) -> Result:
+        turned = y.__dict__.get("_known", {}).get(x, {})
+        key = (measure, *settings.items())
+        return turned[key] if key in turned else kept(x, y, **settings)
+
+    return look_up

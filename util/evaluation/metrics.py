@@ -56,7 +56,8 @@ def _each(ddfm: Measure, standard: Measure, zoo: Measure) -> dict[Protocol, Meas
 
 _QABF = _each(base.qabf, partial(base.qabf, quirks=False), base.qabf)
 _SSIM = _each(base.ssim, partial(base.ssim, data_range=255.0), zoo.ssim_gaussian)
-_LEAST_SSIM = base.smaller(base.ssim_of), base.smaller(partial(base.ssim_of, data_range=255.0))
+_LEAST_SSIM = base.smaller(partial(base.ssim_of, data_range=2.0))
+_LEAST_STANDARD_SSIM = base.smaller(partial(base.ssim_of, data_range=255.0))
 _FUSED = _of_fused
 
 _TABLE = [
@@ -94,7 +95,10 @@ _TABLE = [
         "CC_min", _all(base.smaller(base.correlation_with)), "-1 ... 1", "CC with the source it is less like"
     ),
     Metric(
-        "SSIM_min", _each(*_LEAST_SSIM, _LEAST_SSIM[0]), "-1 ... 1", "SSIM with the source it is less like"
+        "SSIM_min",
+        _each(_LEAST_SSIM, _LEAST_STANDARD_SSIM, _LEAST_SSIM),
+        "-1 ... 1",
+        "SSIM with the source it is less like",
     ),
     Metric("FMI_pixel", _all(fmi.feature_mutual_information), "0 ... 1", "Haghighat et al. 2011, 2014"),
     Metric(

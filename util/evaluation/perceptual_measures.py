@@ -7,10 +7,9 @@ survey computes it, for protocol ``zoo``.
 from __future__ import annotations
 
 import numpy as np
-from scipy.fft import irfft2, rfft2
-from scipy.ndimage import correlate1d
 
-from util.evaluation.metric_image import Array, Image, correlate, gaussian
+from util.evaluation.filters import Array, correlate, correlate_all, gaussian, sobel
+from util.evaluation.metric_image import Image
 
 _TINY = 1e-10
 
@@ -28,8 +27,7 @@ def yang(f: Image, a: Image, b: Image, quirks: bool = False) -> float:
     def windowed(values: Array) -> Array:
         if not quirks:
             return correlate(values, along)
-        rows = correlate1d(values, np.ones(7), axis=0, mode="constant")
-        return correlate1d(rows, along, axis=1, mode="constant")
+        return correlate_all(values, np.ones(7), across=along)
 
     means = {image: windowed(image.values) for image in (f, a, b)}
     variances = {image: windowed(image.values**2) - means[image] ** 2 for image in (f, a, b)}
@@ -71,11 +69,8 @@ def chen_blum(f: Image, a: Image, b: Image, quirks: bool = False) -> float:
     narrow, wide = (_bell(sigma) for sigma in (2, 4))
 
     def masked(image: Image) -> Array:
-        seen = np.asarray(irfft2(rfft2(_unit(image)) * sensitivity, s=(height, width)))
-        near, far = (
-            correlate1d(correlate1d(seen, window, axis=0, mode="constant"), window, axis=1, mode="constant")
-            for window in (narrow, wide)
-        )
+        seen = np.fft.irfft2(np.fft.rfft2(_unit(image)) * sensitivity, s=(height, width))
+        near, far = (correlate_all(seen, window) for window in (narrow, wide))
         contrast = np.abs(near / (far + _TINY) - 1)
         return contrast**3 / (contrast**2 + 1e-4)
 
@@ -111,7 +106,7 @@ def chen_varshney(f: Image, a: Image, b: Image) -> float:
     error = weight = 0.0
     for source in (a, b):
         values = 255 * _unit(source)
-        seen = np.asarray(irfft2(rfft2(values - fused) * sensitivity, s=(height, width)))
+        seen = np.fft.irfft2(np.fft.rfft2(values - fused) * sensitivity, s=(height, width))
         salience = _regions(_strength(values) ** 5)
         error += float((salience * _regions(seen**2)).sum()) / 256
         weight += float(salience.sum())
@@ -120,14 +115,8 @@ def chen_varshney(f: Image, a: Image, b: Image) -> float:
 
 def _strength(values: Array) -> Array:
     """Sobel magnitude, zeros beyond the border."""
-    smooth, step = np.array([1.0, 2.0, 1.0]), np.array([-1.0, 0.0, 1.0])
-    parts = [
-        correlate1d(
-            correlate1d(values, step, axis=axis, mode="constant"), smooth, axis=1 - axis, mode="constant"
-        )
-        for axis in (0, 1)
-    ]
-    return np.hypot(*parts)
+    horizontal, vertical = sobel(np.pad(values, 1))
+    return np.sqrt(horizontal**2 + vertical**2)
 
 
 def _regions(values: Array, side: int = 16) -> Array:
@@ -159,10 +148,8 @@ def artefacts(f: Image, a: Image, b: Image) -> float:
 
 def _reflected_gradient(image: Image) -> tuple[Array, Array]:
     """Magnitude and angle of Sobel / 8."""
-    padded = np.pad(image.values, 1, mode="reflect") / 8
-    along = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    across = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
-    horizontal, vertical = along[:, 2:] - along[:, :-2], across[2:] - across[:-2]
+    horizontal, vertical = sobel(np.pad(image.values, 1, mode="reflect") / 8)
     with np.errstate(divide="ignore", invalid="ignore"):
         angle = np.arctan(horizontal / vertical)
-    return np.hypot(horizontal, vertical), np.where((horizontal == 0) & (vertical == 0), 0.0, angle)
+    strength = np.sqrt(horizontal**2 + vertical**2)
+    return strength, np.where((horizontal == 0) & (vertical == 0), 0.0, angle)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.ndimage import correlate1d
 
+from util.evaluation.filters import Array, correlate, correlate_all, gaussian
 from util.evaluation.measures import correlation_with, entropy, information, mean_squared_error, vif_ratio
-from util.evaluation.metric_image import Array, Image, correlate, gaussian
+from util.evaluation.metric_image import Image, Single
 
 _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _SSIM_WINDOW = gaussian(5, 1.5)
@@ -77,12 +77,6 @@ def psnr_of_unit_range(f: Image, a: Image, b: Image) -> float:
     return 10 * math.log10(255**2 / error) if error > 0 else math.inf
 
 
-def _padded(image: Array, window: Array, across: Array | None = None) -> Array:
-    """Correlation along both axes with zeros beyond the border; ``across``: another window along the first axis."""
-    rows = correlate1d(image, window if across is None else across, axis=0, mode="constant")
-    return correlate1d(rows, window, axis=1, mode="constant")
-
-
 def _off_centre(radius: int) -> Array:
     """VIF's window as the toolbox builds it: 2 radius + 1 taps from -(radius + 1) to radius."""
     taps = 2 * radius + 1
@@ -93,32 +87,37 @@ def _off_centre(radius: int) -> Array:
 _VIF_WINDOWS = [_off_centre(radius) for radius in (8, 4, 2, 1)]
 
 
+Scales = list[tuple[Array, Array, Single]]
+"""For each scale: the image, its local mean and its local variance."""
+
+
 def vif_zero_padded(f: Image, a: Image, b: Image) -> float:
     """VIF as in ``ddfm``, but with windows half a pixel off centre and zeros beyond the border."""
     scales = [_zoo_scales(image) for image in (f, a, b)]
     return _zoo_vif(scales[1], scales[0]) + _zoo_vif(scales[2], scales[0])
 
 
-def _zoo_scales(image: Image) -> list[tuple[Array, Array, Array]]:
+def _zoo_scales(image: Image) -> Scales:
     result, values = [], image.values
     for scale, window in enumerate(_VIF_WINDOWS):
         if scale > 0:
-            values = _padded(values, window)[::2, ::2]
-        mean = _padded(values, window)
-        result.append((values, mean, np.maximum(_padded(values**2, window) - mean**2, 0.0)))
+            values = correlate_all(values, window, step=2)
+        mean = correlate_all(values, window)
+        variance = correlate_all(values * values, window)
+        variance -= mean * mean
+        result.append((values, mean, np.maximum(variance, 0.0).astype(np.float32)))
     return result
 
 
-def _zoo_vif(
-    reference: list[tuple[Array, Array, Array]], distorted: list[tuple[Array, Array, Array]]
-) -> float:
-    covariances = (
-        _padded(x * y, window) - mean_x * mean_y
-        for window, (x, mean_x, _), (y, mean_y, _) in zip(_VIF_WINDOWS, reference, distorted, strict=True)
-    )
+def _zoo_vif(reference: Scales, distorted: Scales) -> float:
+    def covariance(x: Array, mean_x: Array, y: Array, mean_y: Array, window: Array) -> Single:
+        return (correlate_all(x * y, window) - mean_x * mean_y).astype(np.float32)
+
     return vif_ratio(
-        (covariance, ref[2], dis[2])
-        for covariance, ref, dis in zip(covariances, reference, distorted, strict=True)
+        (covariance(x, mean_x, y, mean_y, window), var_x, var_y)
+        for window, (x, mean_x, var_x), (y, mean_y, var_y) in zip(
+            _VIF_WINDOWS, reference, distorted, strict=True
+        )
     )
 
 

@@ -64,13 +64,14 @@ class SourceImage:
 
 def grey_from_rgb(rgb: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 -> (H, W) uint8: 0.299 R + 0.587 G + 0.114 B, rounded, in exact integer arithmetic."""
-    weighted = rgb.astype(np.uint32) @ np.array([299, 587, 114], dtype=np.uint32)
-    return ((weighted + 500) // 1000).astype(np.uint8)
+    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    return ((299 * red + 587 * green + 114 * blue + 500) // 1000).astype(np.uint8)
 
 
 def is_coloured(rgb: np.ndarray) -> bool:
     """Whether an (H, W, 3) uint8 image holds colour, rather than grey stored as RGB."""
-    spread = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)
+    red, green, blue = (rgb[..., channel] for channel in range(3))
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return bool((spread > _COLOUR_SPREAD).mean() > _COLOUR_SHARE)
 
 

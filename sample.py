@@ -31,6 +31,8 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
         "steps",
         "noise",
         "tone",
+        "ir_range",
+        "vi_range",
         "seed",
     )
     chosen = preset(args.preset, **{name: getattr(args, name) for name in changes})

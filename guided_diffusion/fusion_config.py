@@ -19,9 +19,10 @@ class FusionConfig:
     ``color``: the source that gives the result its colour; ``color_method``: how, at constant OKLab hue inside the
     gamut or by plain YCbCr substitution. ``eta``: noise added by ddim, as a share of what ddpm adds. ``warm_start``:
     begin at the timestep nearest below it, from EM alone with noise added, instead of from noise. ``ir_range``,
-    ``vi_range``: the two values of images of more than 8 bits that become black and white (None: percentiles of each
-    image). ``noise``: of the sources, taken off before fusion, see :mod:`guided_diffusion.denoise`; ``prior`` of
-    ``noise`` asks the prior for nothing else. ``runtime``: how the work is done.
+    ``vi_range``: the two values of images of more than 8 bits that become black and white (None: percentiles of
+    each image; ``sequence``: one range for all images of a folder). ``noise``: of the sources, taken off before
+    fusion, see :mod:`guided_diffusion.denoise`; ``prior`` of ``noise`` asks the prior for nothing else.
+    ``runtime``: how the work is done.
     """
 
     em: Rectification[Any] = field(
@@ -34,8 +35,8 @@ class FusionConfig:
     color_method: Literal["oklab", "ycbcr"] = "oklab"
     eta: float = 0.0
     warm_start: int | None = None
-    ir_range: list[float] | None = None
-    vi_range: list[float] | None = None
+    ir_range: list[float] | Literal["sequence"] | None = None
+    vi_range: list[float] | Literal["sequence"] | None = None
     noise: Literal["auto", "off"] | list[float] = "off"
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
@@ -55,5 +56,7 @@ class FusionConfig:
             raise ValueError("prior is noise, but noise is off: choose noise: auto, or prior: true or false")
         for key in ("ir_range", "vi_range"):
             values = getattr(self, key)
-            if values is not None and not (len(values) == 2 and values[0] < values[1]):
-                raise ValueError(f"{key} is {values}, but must be [low, high] with low < high, or null")
+            if isinstance(values, list) and not (len(values) == 2 and values[0] < values[1]):
+                raise ValueError(
+                    f"{key} is {values}, but must be [low, high] with low < high, sequence, or null"
+                )

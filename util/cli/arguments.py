@@ -28,6 +28,19 @@ def grey_levels(text: str) -> Literal["auto", "off"] | list[float]:
         ) from None
 
 
+def value_range(text: str) -> Literal["sequence"] | list[float]:
+    """``sequence``, or the values ``LOW,HIGH`` that become black and white."""
+    if text == "sequence":
+        return text
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither sequence nor LOW,HIGH, such as 0,65535"
+        ) from None
+    return [low, high]
+
+
 def matching(text: str) -> str:
     """``stem``, ``index`` or patterns, as they are, once they have been checked."""
     try:

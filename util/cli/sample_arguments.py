@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from guided_diffusion.rectification import RECTIFICATIONS
-from util.cli.arguments import grey_levels, matching, positive
+from util.cli.arguments import grey_levels, matching, positive, value_range
 from util.presets import DEFAULT, presets
 from util.run.batching import BatchSize
 from util.version import __version__
@@ -119,6 +119,17 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         default="stem",
         help="which files belong together: those of one stem; index: those at one place in the order of names; or a "
         "pattern for each folder, such as 'thermal_*=rgb_*', whose star names the result (default: stem)",
+    )
+    ours.add_argument(
+        "--ir_range",
+        type=value_range,
+        metavar="LO,HI",
+        help="values of infrared images of more than 8 bits that become black and white (--ir_range=-5,40 where the "
+        "first is negative), or sequence: one range for all of them (default: that of --fusion_config, percentiles "
+        "of each image)",
+    )
+    ours.add_argument(
+        "--vi_range", type=value_range, metavar="LO,HI", help="the same of visible images (default: the same)"
     )
     ours.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)"

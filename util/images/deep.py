@@ -53,16 +53,21 @@ class DeepImage:
 
         Raises Unreadable for values that are not finite.
         """
+        self._check()
+        levels = scale_values(self.values, self.own_range() if value_range is None else value_range)
+        if self.alpha is not None:
+            levels = np.rint(levels * self.alpha[..., None]).astype(np.uint8)
+        return np.repeat(levels, 3, axis=2) if levels.shape[2] == 1 else levels
+
+    def own_range(self) -> ValueRange:
+        """The values that :func:`scale_values` chooses, of what can be seen. Raises Unreadable as :meth:`to_rgb`."""
+        self._check()
+        seen = self.values if self.alpha is None else self.values[self.alpha > 0]  # the rest may be anything
+        return _bounds(seen if seen.size else self.values)
+
+    def _check(self) -> None:
         if not np.isfinite(self.values).all():
             raise Unreadable("holds NaN or infinite values; replace them")
-        if self.alpha is None:
-            levels = scale_values(self.values, value_range)
-        else:
-            seen = self.values[self.alpha > 0]  # what cannot be seen may be anything
-            if value_range is None and seen.size:
-                value_range = _bounds(seen)
-            levels = np.rint(scale_values(self.values, value_range) * self.alpha[..., None]).astype(np.uint8)
-        return np.repeat(levels, 3, axis=2) if levels.shape[2] == 1 else levels
 
 
 def scale_values(values: np.ndarray, value_range: ValueRange | None = None) -> np.ndarray:

@@ -116,9 +116,28 @@ def decode_rgb(
     :func:`~util.images.deep.scale_values`; ``max_pixels``: of an image that is opened at all, by default Pillow's
     limit, 89,478,485. Raises ImageError.
     """
+    with _explained(name, max_pixels):
+        decoded = _decode(content, name)
+        return decoded.to_rgb(value_range) if isinstance(decoded, DeepImage) else decoded
+
+
+def own_range(path: Path, max_pixels: int | None = None) -> ValueRange | None:
+    """The values of an image of more than 8 bits that become black and white if no others are given.
+
+    None: it has 8 bits, and levels as they are. Raises ImageError.
+    """
+    content = _read_bytes(path, max_pixels)
+    with _explained(str(path), max_pixels):
+        decoded = _decode(content, str(path))
+        return decoded.own_range() if isinstance(decoded, DeepImage) else None
+
+
+@contextlib.contextmanager
+def _explained(name: str, max_pixels: int | None) -> Iterator[None]:
+    """Whatever decoding raises becomes an ImageError that names the file."""
     try:
         with _limit(max_pixels):
-            return _decode(content, name, value_range)
+            yield
     except ImageError:
         raise
     except Unreadable as error:
@@ -129,7 +148,9 @@ def decode_rgb(
         raise ImageError(f"{name}: not a readable image ({error}); replace it with a whole copy") from error
 
 
-def _decode(content: bytes, name: str, value_range: ValueRange | None) -> np.ndarray:
+def _decode(content: bytes, name: str) -> DeepImage | np.ndarray:
+    """What the file holds: (H, W, 3) uint8 or, of more than 8 bits, its values."""
+
     def plain() -> np.ndarray:
         return np.asarray(_open(content, name))
 
@@ -142,13 +163,13 @@ def _decode(content: bytes, name: str, value_range: ValueRange | None) -> np.nda
     if content.startswith(TIFF_HEADS):
         deep = deep_tiff(content, Image.MAX_IMAGE_PIXELS or math.inf, plain)
         if deep is not None:
-            return deep.to_rgb(value_range)
+            return deep
     image = _open(content, name)
     deep = deep_png(content, open_as)
     if deep is None and (image.mode == "F" or image.mode.startswith("I")):
         deep = DeepImage(np.asarray(image)[..., None])
     if deep is not None:
-        return deep.to_rgb(value_range)
+        return deep
     try:
         if image.has_transparency_data:
             visible = image.convert("RGBA")

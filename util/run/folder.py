@@ -23,6 +23,7 @@ from util.files import project_root
 from util.images.layouts import source_folders
 from util.images.matching import parse_matching
 from util.images.pairs import PairFiles, Problem, find_pairs, load_pair
+from util.images.ranges import sequence_range
 from util.images.single import given_files
 from util.prior import choose_prior, open_prior
 from util.run.fusing import batch_fuser
@@ -59,7 +60,7 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     sampler = with_eta(SAMPLERS[settings.diffusion.sampler], fusion.eta)
     diffusion = GaussianDiffusion.from_config(settings.diffusion)
     pairs, problems, names = find_sources(settings)
-    fusion = with_task(fusion, names)
+    fusion = with_ranges(with_task(fusion, names), pairs, settings.max_pixels, world)
     prior = None
     description: dict[str, Any] = {"prior": None, "model_config": None, "precision": "fp32"}
     if fusion.prior:
@@ -171,6 +172,20 @@ def dry_run(run: FolderRun) -> int:
     for problem in failed:
         log.error(f"{problem.stem}: {problem.reason}")
     return 1 if failed else 0
+
+
+def with_ranges(
+    config: FusionConfig, pairs: list[PairFiles], max_pixels: int | None, world: World
+) -> FusionConfig:
+    """``config`` with the range of all images of a side where it is ``sequence``; None where none has over 8 bits."""
+    found: dict[str, list[float] | None] = {}
+    for key, paths in (("ir_range", [p.ir for p in pairs]), ("vi_range", [p.vi for p in pairs])):
+        if getattr(config, key) == "sequence":
+            values = world.gather(sequence_range(paths, max_pixels) if world.first else None)[0]
+            found[key] = None if values is None else list(values)
+            said = "none has more than 8 bits" if values is None else f"{values[0]:g} to {values[1]:g}"
+            log.info(f"{key} of {len(paths)} images: {said}")
+    return dataclasses.replace(config, **found)
 
 
 def with_task(config: FusionConfig, sources: Iterable[Path]) -> FusionConfig:

@@ -91,6 +91,11 @@ class FolderRun:
         return f"{self.settings.diffusion.sampler} with {self.steps} of {self.settings.diffusion.steps} steps"
 
 
-def as_range(values: list[float] | None) -> ValueRange | None:
-    """[low, high] of the configuration, which has been checked, as the readers take it."""
+def as_range(values: list[float] | str | None) -> ValueRange | None:
+    """[low, high] of the configuration, which has been checked, as the readers take it.
+
+    Raises ValueError for ``sequence``, which :func:`~util.run.folder.check_folder` has turned into numbers.
+    """
+    if isinstance(values, str):
+        raise ValueError(f"the range is {values!r}, which only a folder has")
     return None if values is None else (values[0], values[1])

@@ -15,3 +15,10 @@ def evaluate_command() -> int:
     import evaluate
 
     return evaluate.main()
+
+
+def demo_command() -> int:
+    """``ddfm-demo``: as ``python app.py``."""
+    from util.page import command
+
+    return command.main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,13 +15,13 @@ import pytest
 from PIL import Image
 
 import evaluate as command
+from tests import chromium
 from tests.conftest import make_pair
 from tests.util.evaluation.test_metrics import picture
 from util.evaluation.folders import Result, evaluate_all, find_triples
 from util.evaluation.report import write_report
 from util.evaluation.tables import Block, Row, Table
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 STEMS = ["a<b", "b&c", "d"]
 METRICS = ["EN", "MSE", "VIF", "SD"]
 
@@ -116,23 +115,7 @@ def test_a_folder_without_table_has_a_summary(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-    from selenium.webdriver import Chrome
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
-    options = Options()
-    options.binary_location = str(CHROMIUM)
-    profile = tmp_path_factory.mktemp("chromium")
-    for flag in (
-        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-        "disable-background-networking", "disable-component-update", "window-size=1200,900",
-        f"user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service(str(DRIVER)))
+    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
     yield driver
     driver.quit()
 

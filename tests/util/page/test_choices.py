@@ -1,0 +1,70 @@
+"""What can be chosen, and what it becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from guided_diffusion.em_local import LocalFast
+from util.files import project_root
+from util.page.choices import METHODS, PRIORS, SCENES, Choices, priors
+from util.presets import preset, presets
+from util.prior import choose_prior
+
+
+def test_every_method_is_a_preset():
+    assert set(METHODS) <= set(presets())
+    for name in METHODS:
+        assert Choices(method=name).preset() == preset(name)
+
+
+def test_every_prior_is_one():
+    assert set(priors()) <= set(PRIORS)
+    for name in set(PRIORS) - {"auto"}:
+        choose_prior(name, project_root())
+
+
+def test_choices_are_made():
+    chosen = Choices("local", "mif", "grey", 5, "off", "mild").preset()
+    em = chosen.fusion.em
+    assert isinstance(em, LocalFast)
+    assert (em.task, em.tone, em.iterations, chosen.fusion.noise, chosen.model_config) == (
+        "mif", 0.2, 5, "off", "grey",
+    )  # fmt: skip
+    assert Choices("released", steps=7).preset().diffusion.timestep_respacing == 7
+    for scene in SCENES:
+        Choices("local", scene).preset()
+        Choices("released", scene).preset()  # which knows no scenes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"method": "magic"}, "no method 'magic'; there are local"),
+        ({"method": ["local"]}, "no method"),
+        ({"scene": "x" * 1000}, "no scene"),
+        ({"prior": "../../models/x.pt"}, "no prior"),
+        ({"noise": [1.0]}, "no noise"),
+        ({"tone": 7}, "no tone"),
+        ({"steps": 2.5}, "steps is 2.5, but must be a whole number"),
+        ({"steps": True}, "steps is True"),
+    ],
+)
+def test_nothing_else_is(wrong: dict[str, Any], words: str):
+    with pytest.raises(ValueError, match=words) as error:
+        Choices(**wrong)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        (Choices("released", tone="mild"), "released has no tone"),
+        (Choices("released", steps=0), "steps is 0, but must be from 2"),
+        (Choices("quick", steps=100_000), "but must be from"),
+    ],
+)
+def test_what_does_not_go_together_is_said(choices: Choices, words: str):
+    with pytest.raises(ValueError, match=words):
+        choices.preset()

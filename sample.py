@@ -13,8 +13,8 @@ from util.files import project_root
 from util.logger import get_logger
 from util.presets import preset
 from util.process import print_any_name, say, stop_on_signals
+from util.ranks import FailedElsewhere, World, join_world
 from util.run.folder import check_folder, dry_run, run_folder
-from util.run.ranks import FailedElsewhere, World, join_world
 from util.run.results import FOLDERS
 from util.run.settings import FolderSettings
 

@@ -210,11 +210,11 @@ def prepare(args: argparse.Namespace, team: Team, device: torch.device) -> Job:
     resumed = trainer.resume()
     if not team.agree(trainer.step):
         raise ValueError("the processes resume at different steps: --run_dir must be one folder for all")
-    photos = load_photos(args.data, recipe.crop, args.limit, quiet=not team.leads)
-    held_out = load_photos(args.val, VAL_CROP, args.val_images, quiet=not team.leads)
+    photos = load_photos(args.data, recipe.crop, args.limit, quiet=not team.first)
+    held_out = load_photos(args.val, VAL_CROP, args.val_images, quiet=not team.first)
     untreated = Treatment(grey=False, light=None, channels=params.in_channels)
     val = to_batch([untreated.apply(center_crop(photo, VAL_CROP)) for photo in held_out]).to(device)
-    if team.leads:
+    if team.first:
         parameters = sum(p.numel() for p in trainer.model.parameters())
         print(
             f"{parameters:,} parameters, {len(photos)} photographs, {team.size} x {device_label(device)} "
@@ -235,11 +235,11 @@ def main(argv: list[str] | None = None) -> int:
             print(f"train_prior: {error}", file=sys.stderr)
             return 2
         done = train(job.trainer, job.photos, job.val, job.pace, team)
-        if team.leads and done:
+        if team.first and done:
             args.out.parent.mkdir(parents=True, exist_ok=True)
             job.trainer.export(args.out)
             print(f"wrote {args.out}")
-        elif team.leads:
+        elif team.first:
             print(f"stopped at step {job.trainer.step}; run the same command again to go on")
         return 0 if done else 130
 

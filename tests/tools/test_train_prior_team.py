@@ -20,7 +20,7 @@ from PIL import Image
 
 from tests.conftest import TINY
 from tools import train_prior
-from tools.training.team import Team
+from tools.training.team import Team, join_team
 
 pytestmark = pytest.mark.slow
 
@@ -109,6 +109,13 @@ def test_a_dead_process_ends_the_other(tmp_path: Path):
     assert processes[0].returncode not in (0, 130), out
     assert not (tmp_path / "run.pt").exists()
     assert torch.load(tmp_path / "run/state.pt", weights_only=True)["step"] % 2 == 0  # the last regular save
+
+
+def test_one_device_for_all_is_refused(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="its own device"), join_team("cuda:1"):
+        pass
 
 
 def test_shares():

@@ -75,7 +75,7 @@ class Trainer:
         network: Any = torch.compile(self.model) if compiled else self.model
         if team.size == 1:
             return network
-        ids = [self.device] if self.device.type == "cuda" else None
+        ids = [torch.cuda.current_device()] if self.device.type == "cuda" else None
         return DistributedDataParallel(network, device_ids=ids)
 
     def update(self, loss: Tensor) -> None:
@@ -187,7 +187,7 @@ def train(
     batches = prepared(make, range(trainer.step, recipe.steps), pace.workers)
     bar = tqdm(
         total=recipe.images(recipe.steps), initial=recipe.images(trainer.step), desc="training",
-        unit="image", unit_scale=True, smoothing=0.02, disable=not team.leads,
+        unit="image", unit_scale=True, smoothing=0.02, disable=not team.first,
     )  # fmt: skip
     with bar, contextlib.closing(batches), _stop_signals() as stop:
         while trainer.step < recipe.steps and not team.any(bool(stop)):
@@ -207,12 +207,12 @@ def train(
             if trainer.step % pace.val_every == 0 or trainer.step == recipe.steps:
                 loss = team.mean(_mean(recent))
                 recent.clear()
-                if team.leads:
+                if team.first:
                     scores = {"step": trainer.step, "loss": loss, **validate(trainer.ema, diffusion, val)}
                     _log(trainer.run_dir / "log.jsonl", {**scores, "seconds": time.monotonic() - started})
-            if team.leads and trainer.step % pace.save_every == 0:
+            if team.first and trainer.step % pace.save_every == 0:
                 trainer.save()
-        if team.leads:
+        if team.first:
             trainer.save()
         team.wait()  # one that ends early would take the others along before the state is saved
     return trainer.step == recipe.steps

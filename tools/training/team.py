@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,21 +10,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from util.device import choose_device
+from util.ranks import World, connect, read_world
 
 
 @dataclass(frozen=True)
-class Team:
-    """This process's ``rank`` among ``size``. Decisions travel over ``control``, which never waits for a GPU."""
+class Team(World):
+    """This process among those that train. Decisions travel over ``control``, which never waits for a GPU."""
 
-    rank: int = 0
-    size: int = 1
     control: Any = None
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is the one that writes, validates and reports."""
-        return self.rank == 0
 
     def share(self, count: int) -> slice:
         """This rank's part of ``count`` items. Raises ValueError when they cannot be shared equally."""
@@ -64,17 +56,12 @@ class Team:
 def join_team(device_name: str) -> Iterator[tuple[Team, torch.device]]:
     """This process's team and device, from the variables that torchrun sets; without them, alone.
 
-    Each process takes the CUDA device of its local rank, whatever N in ``cuda:N`` is. Raises ValueError as
-    :func:`~util.device.choose_device` does.
+    Raises ValueError as :meth:`~util.ranks.World.device` and :func:`~util.ranks.connect` do.
     """
-    device = choose_device(device_name, None)
-    if "LOCAL_RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Team(), device
-        return
-    if device.type == "cuda":
-        device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}", None)
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    yield Team(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo")), device
+    world = read_world()
+    device = world.device(device_name, None)
+    connect(world, "nccl" if device.type == "cuda" else "gloo")
+    control = dist.new_group(backend="gloo") if world.size > 1 else None
+    yield Team(world.rank, world.size, world.local_rank, world.local_size, control), device
     # after an error the others may wait in a collective for ever: then this process just ends, and they with it
-    dist.destroy_process_group()
+    world.close()

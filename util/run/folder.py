@@ -26,10 +26,10 @@ from util.images.pairs import PairFiles, Problem, find_pairs, load_pair
 from util.images.ranges import sequence_range
 from util.images.single import given_files
 from util.prior import choose_prior, open_prior
+from util.ranks import World
 from util.run.fusing import batch_fuser
 from util.run.options import RunOptions
 from util.run.places import check_file, check_places
-from util.run.ranks import World
 from util.run.record import OnEvent, RunRecord
 from util.run.results import ResultWriter, start_record
 from util.run.runner import Runner

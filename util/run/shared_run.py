@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 
 from util.images.pairs import PairFiles, Problem
+from util.ranks import World
 from util.run.messages import Inbox, Outbox
-from util.run.ranks import World
 from util.run.record import PairRecord, RunRecord
 
 log = logging.getLogger("ddfm")

@@ -30,17 +30,22 @@ CHILD = """
 import os, sys, time
 from pathlib import Path
 import sample
-from util.run.runner import Runner
+from util.run import folder
 
-fuse = Runner._fuse
+make = folder.batch_fuser
 
-def hang(self, pairs):
-    if pairs[0].stem == os.environ["HANG"]:
-        Path(os.environ["HUNG"]).write_text(f"{os.getpid()} {os.environ['RANK']}")
-        time.sleep(600)
-    return fuse(self, pairs)
+def batch_fuser(run):
+    fuse = make(run)
 
-Runner._fuse = hang
+    def hang(pairs, on_step):
+        if pairs[0].stem == os.environ["HANG"]:
+            Path(os.environ["HUNG"]).write_text(f"{os.getpid()} {os.environ['RANK']}")
+            time.sleep(600)
+        return fuse(pairs, on_step)
+
+    return hang
+
+folder.batch_fuser = batch_fuser
 sys.exit(sample.main())
 """
 

@@ -7,7 +7,7 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.run.ranks import World
+from util.ranks import World
 from util.run.shares import share_out
 
 costs = st.lists(st.integers(1, 100), max_size=30)

@@ -102,20 +102,56 @@ class World:
             dist.destroy_process_group()
 
 
-def join_world() -> World:
-    """The place of this process, from the variables that torchrun sets. Raises ValueError when that fails."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or "RANK" not in os.environ:
+def read_world() -> World:
+    """The place of this process, from the variables that torchrun sets; without them, alone.
+
+    Raises ValueError when they make no sense.
+    """
+    if (
+        os.environ.get("WORLD_SIZE", "1") == "1" or "RANK" not in os.environ
+    ):  # other programs set one of them too
         return World()
+    try:
+        rank, size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+        local, near = (
+            int(os.environ.get("LOCAL_RANK", "0")),
+            int(os.environ.get("LOCAL_WORLD_SIZE", str(size))),
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"the variables of torchrun are no numbers ({error}): start with torchrun"
+        ) from error
+    if not (0 <= rank < size and 0 <= local < near <= size):
+        raise ValueError(
+            f"RANK {rank} of WORLD_SIZE {size}, LOCAL_RANK {local} of LOCAL_WORLD_SIZE {near} cannot be: start with "
+            "torchrun"
+        )
+    return World(rank, size, local, near)
+
+
+def connect(world: World, backend: str = "gloo", patience: timedelta | None = None) -> None:
+    """Let the processes of ``world`` find each other. Raises ValueError when they do not.
+
+    ``patience``: how long one waits for another (default: that of torch).
+    """
+    if world.size == 1:
+        return
     if not dist.is_available():
         raise ValueError(f"torch {torch.__version__} is built without torch.distributed: start one process")
     try:
-        # What goes between the processes is too little for NCCL, and gloo works with any device.
-        dist.init_process_group("gloo", timeout=_PATIENCE)
+        dist.init_process_group(backend, timeout=patience)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the processes of this run do not find each other: {error}") from error
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    return World(dist.get_rank(), size, local, int(os.environ.get("LOCAL_WORLD_SIZE", str(size))))
+
+
+def join_world() -> World:
+    """The place of this process among those that share a folder. Raises ValueError when they do not come together.
+
+    What goes between them is too little for NCCL, and gloo works with any device.
+    """
+    world = read_world()
+    connect(world, "gloo", _PATIENCE)
+    return world
 
 
 def _cores() -> int:

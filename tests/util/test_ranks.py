@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from util import ranks
 from util.images.pairs import PairFiles
-from util.run import ranks, shared_run
+from util.ranks import FailedElsewhere, LostProcess, World, connect, join_world, read_world
+from util.run import shared_run
 from util.run.messages import ShareEnd
-from util.run.ranks import FailedElsewhere, LostProcess, World, join_world
 from util.run.record import PairRecord, RunRecord
 from util.run.shared_run import SharedRun
 
@@ -32,6 +33,55 @@ def test_alone_nothing_changes(monkeypatch: pytest.MonkeyPatch):
         raise OSError("as it was")
     threads = torch.get_num_threads()
     assert World().device("cpu", None).type == "cpu" and torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    "variables, world",
+    [
+        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, World(5, 8, 1, 4)),
+        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, World(1, 2, 1, 2)),  # one machine
+        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}, World()),
+        ({"WORLD_SIZE": "4"}, World()),  # other programs set it too
+        ({"LOCAL_RANK": "3"}, World()),
+    ],
+)
+def test_the_place_is_what_torchrun_says(
+    variables: dict[str, str], world: World, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert read_world() == world
+
+
+@pytest.mark.parametrize(
+    "rank, size, local, message",
+    [
+        ("2", "2", "0", "cannot be"),
+        ("0", "2", "2", "cannot be"),
+        ("-1", "2", "0", "cannot be"),
+        ("one", "2", "0", "no numb"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(
+    rank: str, size: str, local: str, message: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    for name, value in {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": local}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        read_world()
+
+
+def test_processes_that_do_not_find_each_other(monkeypatch: pytest.MonkeyPatch):
+    def lonely(*_: Any, **__: Any) -> None:
+        raise RuntimeError("timed out")
+
+    monkeypatch.setattr(ranks.dist, "init_process_group", lonely)
+    connect(World())  # alone there is nobody to find
+    with pytest.raises(ValueError, match=r"do not find each other: timed out"):
+        connect(World(0, 2))
 
 
 def test_without_torch_distributed(monkeypatch: pytest.MonkeyPatch):
@@ -81,7 +131,7 @@ def test_what_torchrun_sets_is_not_the_users(mine: bool):
     child = """
 import torch
 torch.set_num_threads = lambda count: print("shared")
-from util.run.ranks import World
+from util.ranks import World
 World(0, 2, 0, 2).device("cpu", None)
 """
     agent = f"""

@@ -21,6 +21,14 @@ def denoise_grey(prior: Prior, image: Tensor, sigma: float, generator: torch.Gen
     sqrt(3) sigma is added in the two directions orthogonal to grey, and the timestep is that of sqrt(3) sigma.
     ``image`` enters whole; its sides must fit the prior. Returns luma, (B, 1, H, W).
     """
+    x_t, index = noisy_state(prior, image, sigma, generator)
+    with torch.no_grad():
+        estimate = prior.predict(x_t, index).pred_xstart
+    return estimate.mean(dim=1, keepdim=True)
+
+
+def noisy_state(prior: Prior, image: Tensor, sigma: float, generator: torch.Generator) -> tuple[Tensor, int]:
+    """The grey image as a state x_t of the prior's process, (B, C, H, W), and its index; see :func:`denoise_grey`."""
     diffusion = prior.diffusion
     level = sigma / GREY * (prior.channels**0.5)
     ratios = np.sqrt(1 / diffusion.alphas_cumprod - 1)
@@ -29,10 +37,7 @@ def denoise_grey(prior: Prior, image: Tensor, sigma: float, generator: torch.Gen
     if prior.channels == 3:
         draw = torch.randn(x.shape[1:], generator=generator, device=generator.device).to(x.device)
         x = x + level * (draw - draw.mean(dim=0, keepdim=True))
-    scale = float(np.sqrt(diffusion.alphas_cumprod[index]))
-    with torch.no_grad():
-        estimate = prior.predict(scale * x, index).pred_xstart
-    return estimate.mean(dim=1, keepdim=True)
+    return float(np.sqrt(diffusion.alphas_cumprod[index])) * x, index
 
 
 Noise = Literal["auto", "off"] | Sequence[float]
@@ -47,22 +52,32 @@ def clean_sources(
     sources: (B, 1, H, W) luma in [-1, 1], H and W fitting the prior. A source that is clean is returned as it is.
     One evaluation of the prior an image with noise. Raises ValueError where ``noise`` does not fit the sources.
     """
-    if not isinstance(noise, str) and len(noise) != len(sources):
-        raise ValueError(f"noise has {len(noise)} standard deviations, but there are {len(sources)} sources")
+    levels, found = find_noise(sources, noise)
     if noise == "off":
-        return list(sources), [[0.0] * len(source) for source in sources]
-    cleaned, found = [], []
-    for place, source in enumerate(sources):
-        level = source - stripes(source) - stripes(source, dim=-2)
-        if isinstance(noise, str):
-            sigmas = estimate_sigma(level).flatten().tolist()
-        else:
-            sigmas = [float(noise[place])] * len(source)
+        return levels, found
+    cleaned = []
+    for level, sigmas in zip(levels, found, strict=True):
         rows = list(level.split(1))
         for row, sigma in enumerate(sigmas):
             if sigma > 0 and prior is not None:
                 generator = torch.Generator().manual_seed(seed)
                 rows[row] = denoise_grey(prior, rows[row], sigma, generator)
         cleaned.append(torch.cat(rows).clamp(-1, 1))
-        found.append(sigmas)
     return cleaned, found
+
+
+def find_noise(sources: Sequence[Tensor], noise: Noise) -> tuple[list[Tensor], list[list[float]]]:
+    """The sources without stripes, and each one's sigma, image by image; parameters as :func:`clean_sources`."""
+    if not isinstance(noise, str) and len(noise) != len(sources):
+        raise ValueError(f"noise has {len(noise)} standard deviations, but there are {len(sources)} sources")
+    if noise == "off":
+        return list(sources), [[0.0] * len(source) for source in sources]
+    levels, found = [], []
+    for place, source in enumerate(sources):
+        level = source - stripes(source) - stripes(source, dim=-2)
+        levels.append(level)
+        if isinstance(noise, str):
+            found.append(estimate_sigma(level).flatten().tolist())
+        else:
+            found.append([float(noise[place])] * len(source))
+    return levels, found

@@ -30,7 +30,7 @@ def fusion_steps(
     *,
     rectification: Rectification[Any] = RELEASED,
     sampler: Sampler = ddim_loop,
-    seed: int = 3407,
+    seed: int | Sequence[int] = 3407,
     warm_start: int | None = None,
     cores: Sequence[Size] | None = None,
 ) -> Iterator[Step]:
@@ -42,7 +42,7 @@ def fusion_steps(
     one.
 
     ``sources``: (B, 1, H, W) luma in [-1, 1] each, on the device of the prior, H and W fitting it. ``seed``: of every
-    scene's own noise. ``warm_start``: begin at the timestep nearest below it, from the rectification alone with noise
+    scene's own noise, one for all or one for each. ``warm_start``: begin at the timestep nearest below it, from the rectification alone with noise
     added, instead of from noise. ``cores``: for padded scenes, the size to which each would be cropped, see
     :class:`PairNoise`. Raises ValueError for sources that do not fit.
     """
@@ -96,7 +96,7 @@ def fuse(
     diffusion: GaussianDiffusion | None = None,
     rectification: Rectification[Any] = RELEASED,
     sampler: Sampler = ddim_loop,
-    seed: int = 3407,
+    seed: int | Sequence[int] = 3407,
     warm_start: int | None = None,
     cores: Sequence[Size] | None = None,
     on_step: StepCallback | None = None,

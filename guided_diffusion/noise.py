@@ -11,7 +11,7 @@ Size = tuple[int, int]
 
 
 class PairNoise:
-    """Draws standard normal noise, (B, C, H, W), for a batch of ``count`` pairs with one seed.
+    """Draws standard normal noise, (B, C, H, W), for a batch of ``count`` pairs with one seed, or one for each.
 
     ``cores``: for each pair, height and width, from the upper left, of the part whose noise shall be that of a run
     on this part alone; the rest then comes from a generator of its own. So a padded image starts from, and
@@ -19,11 +19,16 @@ class PairNoise:
     """
 
     def __init__(
-        self, count: int, seed: int, device: torch.device, cores: Sequence[Size] | None = None
+        self,
+        count: int,
+        seed: int | Sequence[int],
+        device: torch.device,
+        cores: Sequence[Size] | None = None,
     ) -> None:
         self.device, self.cores = device, cores
-        self._inner = [torch.Generator(device=device).manual_seed(seed) for _ in range(count)]
-        self._outer = [torch.Generator(device=device).manual_seed(seed + 1) for _ in range(count)]
+        seeds = [seed] * count if isinstance(seed, int) else seed
+        self._inner = [torch.Generator(device=device).manual_seed(own) for own in seeds]
+        self._outer = [torch.Generator(device=device).manual_seed(own + 1) for own in seeds]
 
     def __call__(self, like: Tensor) -> Tensor:
         """Noise of the shape of ``like``."""

@@ -166,3 +166,8 @@ def with_eta(sampler: Sampler, eta: float) -> Sampler:
         name = getattr(sampler, "__name__", type(sampler).__name__)
         raise ValueError(f"eta is {eta}, but {name} has none: leave it at 0, or sample by ddim")
     return functools.partial(sampler, eta=eta)
+
+
+def draws_noise(sampler: Sampler, eta: float) -> bool:
+    """Whether steps of ``sampler`` with that ``eta`` are random; those that are not known here count as random."""
+    return sampler is not dpmpp_2m_loop and (sampler is not ddim_loop or eta > 0)

@@ -33,13 +33,26 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
         "tone",
         "ir_range",
         "vi_range",
+        "samples",
         "seed",
     )
     chosen = preset(args.preset, **{name: getattr(args, name) for name in changes})
     asked = {name: getattr(args, name) for name in ("precision", "compile")}
     runtime = {name: value for name, value in asked.items() if value is not None}
     fusion = dataclasses.replace(chosen.fusion, runtime=dataclasses.replace(chosen.fusion.runtime, **runtime))
-    same = ("output", "input", "ir", "vi", "match", "device", "gpu", "batch_size", "limit", "record")
+    same = (
+        "output",
+        "input",
+        "ir",
+        "vi",
+        "sources",
+        "match",
+        "device",
+        "gpu",
+        "batch_size",
+        "limit",
+        "record",
+    )
     return dataclasses.replace(chosen, fusion=fusion).folder(
         **{name: getattr(args, name) for name in ("save_dir", *same, "max_pixels", "overwrite", "quiet")},
         command=shlex.join(sys.argv),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -52,6 +52,7 @@ class LocalFast:
     ValueError for a value out of range.
     """
 
+    most_sources: ClassVar[int] = 8
     task: Task | Literal["auto"] = "auto"
     tone: float | None = None
     coupling: float = 0.3

@@ -41,10 +41,10 @@ def fusion_steps(
     (31), (25), (27), (29), (30)) as the sampler's hook, and the sampler goes from x_t to x_{t-1} by the rectified
     one.
 
-    ``sources``: (B, 1, H, W) luma in [-1, 1] each, on the device of the prior, H and W fitting it. ``seed``: of every
-    scene's own noise, one for all or one for each. ``warm_start``: begin at the timestep nearest below it, from the rectification alone with noise
-    added, instead of from noise. ``cores``: for padded scenes, the size to which each would be cropped, see
-    :class:`PairNoise`. Raises ValueError for sources that do not fit.
+    ``sources``: (B, 1, H, W) luma in [-1, 1] each, on the device of the prior, H and W fitting it. ``seed``: of
+    every scene's own noise, one for all or one for each. ``warm_start``: begin at the timestep nearest below it,
+    from the rectification alone with noise added, instead of from noise. ``cores``: for padded scenes, the size to
+    which each would be cropped, see :class:`PairNoise`. Raises ValueError for sources that do not fit.
     """
     diffusion, first = prior.diffusion, sources[0]
     hook = LumaHook(rectification, sources, diffusion)

@@ -27,10 +27,11 @@ State = TypeVar("State")
 class Rectification(Protocol[State]):
     """Pulls estimates of the clean image towards the sources; holds settings alone, the state goes from step to step.
 
-    Three attributes are optional. ``luma``: the luma of the estimate that :meth:`step` gets, ``"full"`` (the default:
+    Four attributes are optional. ``luma``: the luma of the estimate that :meth:`step` gets, ``"full"`` (the default:
     0.299 R + 0.587 G + 0.114 B in the range of the sources) or ``"studio"`` (quirk of the released code, see
     :class:`LumaHook`). ``iterations``: how many steps it takes without a prior (default: as many as the process has).
     ``stretch`` false: levels are written as they are (default: stretched to black and white, as released).
+    ``most_sources``: how many it takes (default: 2).
     """
 
     def start(self, sources: Sequence[Tensor]) -> State:

@@ -39,8 +39,8 @@ def check_samples(samples: int, asked: bool, sampler: Sampler | None, eta: float
         )
     if sampler is not None and not draws_noise(sampler, eta):
         raise ValueError(
-            f"samples is {samples}, but the steps of the sampler draw nothing: set eta: 1 for ddim (it is {eta:g}), or "
-            "sampler: ddpm"
+            f"samples is {samples}, but the steps of the sampler draw nothing: set eta: 1 for ddim (it is {eta:g}), "
+            "or sampler: ddpm"
         )
 
 

@@ -115,8 +115,9 @@ def _options(hint: Any) -> tuple[Any, ...]:
 def _reinterpret(value: object, hint: Any) -> object:
     """Undo what YAML 1.1 makes of ``off`` (false) and ``1e-3`` (text), and turn whole numbers into floats."""
     options = _options(hint)
-    if isinstance(value, list) and list[float] in options:
-        return [_reinterpret(item, float) for item in value]
+    lists = [option for option in options if typing.get_origin(option) is list]
+    if isinstance(value, list) and lists:
+        return [_reinterpret(item, typing.get_args(lists[0])[0]) for item in value]
     if value is False and any(
         typing.get_origin(o) is Literal and "off" in typing.get_args(o) for o in options
     ):
@@ -159,7 +160,9 @@ def _describe(hint: Any) -> str:
         if origin is Literal:
             words.append("one of " + ", ".join(str(allowed) for allowed in typing.get_args(option)))
         elif origin is list:
-            words.append(f"a list of {'integers' if typing.get_args(option) == (int,) else 'numbers'}")
+            of = typing.get_args(option)[0]
+            plural = {int: "integers", float: "numbers"}
+            words.append(f"a list of {plural[of] if of in plural else f'({_describe(of)})'}")
         else:
             words.append(names.get(option, str(option)))
     return " or ".join(words)

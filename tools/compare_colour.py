@@ -32,12 +32,12 @@ def load(triple: Triple, mode: ColourMode) -> tuple[np.ndarray, np.ndarray] | No
     Raises ValueError, naming the file, for one that cannot be used or does not fit.
     """
     fused = read_image(triple.fused)
-    pair = load_pair(PairFiles(triple.stem, triple.ir, triple.vi))
+    pair = load_pair(PairFiles(triple.stem, (triple.ir, triple.vi)))
     if fused.size not in (pair.size, fitted_size(pair.size, "crop")):
         raise ValueError(
             f"{triple.fused} is {fused.size}, but its sources are {pair.size}: it is not of them"
         )
-    colours = colour_source(pair, mode)
+    colours = colour_source([source.rgb for source in pair.sources], mode)
     height, width = fused.size
     return None if colours is None else (fused.luma, colours[:height, :width])
 

@@ -27,9 +27,9 @@ from util.evaluation.metrics import PAPER_METRICS, evaluate
 from util.evaluation.tables import printed
 from util.files import project_root
 from util.images.image_io import read_image
-from util.images.layouts import source_folders
 from util.images.pairs import PairFiles, find_pairs
 from util.images.png import write_png
+from util.images.source_folders import source_folders
 from util.markdown import markdown_rows
 from util.prior import read_config
 from util.run.folder import fuse_folder

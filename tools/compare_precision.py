@@ -31,9 +31,9 @@ from util.cli.arguments import positive
 from util.device import check_precision, choose_device, device_label
 from util.evaluation.metrics import PAPER_METRICS, evaluate
 from util.files import project_root
-from util.images.layouts import source_folders
 from util.images.levels import round_to_uint8, stretch
 from util.images.pairs import Pair, find_pairs, fit, load_pair
+from util.images.source_folders import source_folders
 from util.logger import get_logger
 from util.markdown import markdown_rows
 from util.prior import choose_prior, open_prior, read_config

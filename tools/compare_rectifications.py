@@ -40,10 +40,10 @@ from util.evaluation.folders import mean_of
 from util.evaluation.metrics import PAPER_METRICS, evaluate
 from util.evaluation.tables import printed
 from util.images.image_io import read_image
-from util.images.layouts import source_folders
 from util.images.levels import levels_of, round_to_uint8, stretch
 from util.images.pairs import PairFiles, find_pairs
 from util.images.png import write_png
+from util.images.source_folders import source_folders
 from util.markdown import markdown_rows
 from util.prior import open_prior
 

@@ -11,18 +11,21 @@ from typing import Any, get_args
 import numpy as np
 
 from guided_diffusion import fusion
+from guided_diffusion.color_weights import color_weights
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.denoise import Noise, clean_sources
+from guided_diffusion.denoise import Noise, clean_sources, find_noise
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.prior import Prior
 from guided_diffusion.rectification import RECTIFICATIONS, Rectification, describe
 from guided_diffusion.samplers import SAMPLERS, Sampler, Step, with_eta
+from guided_diffusion.samples import Spread, add_samples, check_samples
 from guided_diffusion.ycbcr import luma_tensor
 from util.images.arrays import ArrayImage, as_image, give_back
-from util.images.colour import ColourMethod, colourise
-from util.images.levels import levels_of, round_to_uint8, stretch
+from util.images.colour import ColourMethod, colour_source, colourise
+from util.images.levels import level_size, levels_of, round_to_uint8, stretch
 from util.images.pairs import MULTIPLE, fit, fitted_size
 from util.images.png import write_png
+from util.images.uncertainty import scale_text, uncertainty_picture
 from util.version import versions
 
 
@@ -30,8 +33,10 @@ from util.version import versions
 class Fused:
     """A fused image, of the size of the sources and in the kind of the first (array, tensor or PIL image; type).
 
-    ``grey``: (H, W). ``color``: in the colours of the last source that has some, (H, W, 3), as a tensor (3, H, W);
-    None where all are grey. ``luma``: (H, W) float32, about [-1, 1], not stretched. ``provenance``: what made it.
+    ``grey``: (H, W). ``color``: (H, W, 3), as a tensor (3, H, W), in the colours of the last source that has some,
+    or of all (stacks of focus or exposure); None where all are grey. ``luma``: (H, W) float32, about [-1, 1], not
+    stretched. ``provenance``: what made it. ``deviation``: of several samples at each pixel, (H, W) float32 in grey
+    levels of 0 ... 255; None when there is one sample alone.
     """
 
     grey: Any
@@ -40,11 +45,13 @@ class Fused:
     provenance: dict[str, Any]
     _levels: np.ndarray
     _rgb: np.ndarray | None
+    deviation: np.ndarray | None = None
 
     def save(self, path: Path | str) -> Path:
         """Write an 8-bit PNG, in colour where there is some, whole or not at all, with the provenance as text.
 
-        Raises ValueError for a name that does not end in .png, OSError when it cannot be written.
+        The deviation of several samples goes to NAME_uncertainty.png beside it, as a picture with its scale. Raises
+        ValueError for a name that does not end in .png, OSError when it cannot be written.
         """
         path = Path(path)
         if path.suffix.lower() != ".png":
@@ -53,6 +60,10 @@ class Fused:
             "Software": f"DDFM {self.provenance['versions']['ddfm']}",
             "ddfm": json.dumps(self.provenance),
         }
+        if self.deviation is not None:
+            scale = {"scale": scale_text(self.deviation.shape[1])}
+            beside = path.with_name(f"{path.stem}_uncertainty.png")
+            write_png(beside, uncertainty_picture(self.deviation), {**text, **scale})
         write_png(path, round_to_uint8(self._levels) if self._rgb is None else self._rgb, text)
         return path
 
@@ -67,20 +78,22 @@ def fuse(
     eta: float = 0.0,
     warm_start: int | None = None,
     noise: Noise = "off",
+    samples: int = 1,
     iterations: int = 100,
     color_method: ColourMethod = "oklab",
     on_step: Callable[[Step], None] | None = None,
 ) -> Fused:
-    """Fuse images of one scene: infrared (CT, PET, SPECT) first and visible (MRI) second.
+    """Fuse images of one scene: infrared (CT, PET, SPECT) first and visible (MRI) second, or 2 to 8 in local fusion.
 
     ``images``: see :func:`~util.images.arrays.as_image`, of one size, any from 32 pixels a side on. ``prior``: of
     :func:`~util.prior.open_prior` or any other; None: the rectification alone, ``iterations`` times unless it has a
     number of its own. ``rectification``, ``sampler``: names in RECTIFICATIONS and SAMPLERS, or objects. ``seed``,
     ``warm_start``: as :func:`~guided_diffusion.fusion.fusion_steps` takes them; ``eta``: of a sampler that has one.
     ``sampler`` None: the prior is asked about ``noise`` alone, which is ``off``, ``auto`` (estimated) or a standard
-    deviation in grey levels for each source. Levels are stretched to the whole range as the released code does, or
-    written as they are where the rectification says so (``local``, ``local_fast``). An 8-bit pair gives what
-    ``sample.py`` gives with ``fit: pad``.
+    deviation in grey levels for each source. ``samples``: more than one are drawn, see
+    :mod:`guided_diffusion.samples`; the result is their mean, with their ``deviation``. Levels are stretched to the
+    whole range as the released code does, or written as they are where the rectification says so (``local``,
+    ``local_fast``). An 8-bit pair gives what ``sample.py`` gives with ``fit: pad``.
 
     Raises ValueError for what does not fit or is not known, FloatingPointError when the result is not finite.
     """
@@ -93,28 +106,38 @@ def fuse(
             f"color_method is {color_method!r}, but must be one of {', '.join(get_args(ColourMethod))}"
         )
     steps = with_eta(fusion.ddim_loop if sampler is None else sampler, eta)
+    check_samples(samples, prior is not None, sampler, eta)
     sources = [as_image(image, f"image {number}") for number, image in enumerate(images)]
     size = _common_size(sources)
     device = getattr(prior, "device", "cpu")
     lumas = [luma_tensor(fit(source.luma, "pad")[None], device) for source in sources]
-    lumas, sigmas = clean_sources(lumas, noise, prior, seed)
     alone = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=iterations))
     sampled = None if sampler is None else prior
-    fused = fusion.fuse(
-        sampled,
-        lumas,
-        diffusion=alone,
-        rectification=chosen,
-        sampler=steps,
-        seed=seed,
-        warm_start=warm_start,
-        cores=[fitted_size(size, "crop")],
-        on_step=on_step,
-    )
-    luma = fused[0, 0, : size[0], : size[1]].cpu().numpy()
+    options: dict[str, Any] = {
+        "diffusion": alone,
+        "rectification": chosen,
+        "sampler": steps,
+        "warm_start": warm_start,
+        "cores": [fitted_size(size, "crop")],
+    }
+    spread = Spread()
+    if samples > 1:
+        lumas, sigmas = find_noise(lumas, noise)
+        told = None if on_step is None else lambda step, sample: on_step(step)
+        priors = {"noise_prior": prior, "prior": sampled}
+        add_samples(spread, samples, lumas, sigmas, **priors, seed=seed, on_step=told, **options)
+    else:
+        lumas, sigmas = clean_sources(lumas, noise, prior, seed)
+        spread.add(fusion.fuse(sampled, lumas, seed=seed, on_step=on_step, **options))
+    luma = spread.mean[0, 0, : size[0], : size[1]].cpu().numpy()
     stretched = getattr(chosen, "stretch", True)
     levels = np.asarray(stretch(luma) if stretched else levels_of(luma), dtype=np.float64)
-    colours = next((source.rgb for source in reversed(sources) if source.rgb is not None), None)
+    deviation = None
+    if samples > 1:
+        deviation = spread.deviation[0, 0, : size[0], : size[1]].cpu().numpy() * level_size(luma, stretched)
+    (weights,) = color_weights(chosen, lumas)
+    shares = None if weights is None else weights[:, : size[0], : size[1]].cpu().numpy()
+    colours = colour_source([source.rgb for source in sources], weights=shares)
     rgb = None if colours is None else colourise(round_to_uint8(levels), colours, color_method)
     of_prior = getattr(
         prior, "describe", lambda: {"prior": None if prior is None else type(prior).__qualname__}
@@ -130,11 +153,12 @@ def fuse(
         "eta": eta,
         "warm_start": warm_start,
         "noise": [found[0] for found in sigmas],
+        **({"samples": samples} if samples > 1 else {}),
         "versions": versions(),
     }
     grey = give_back(levels, sources[0])
     color = None if rgb is None else give_back(rgb.astype(np.float64), sources[0])
-    return Fused(grey, color, luma, provenance, levels, rgb)
+    return Fused(grey, color, luma, provenance, levels, rgb, deviation)
 
 
 def _common_size(sources: Sequence[ArrayImage]) -> tuple[int, int]:

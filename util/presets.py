@@ -94,7 +94,7 @@ class Preset:
         Raises ValueError also for a setting that is for folders alone.
         """
         config = self.fusion
-        for name, usual in (("color", "auto"), ("ir_range", None), ("vi_range", None)):
+        for name, usual in (("color", "auto"), ("ir_range", None), ("vi_range", None), ("ranges", None)):
             if getattr(config, name) != usual:
                 raise ValueError(
                     f"{name} is {getattr(config, name)!r}, but is for folders alone: leave it {usual}"
@@ -108,6 +108,7 @@ class Preset:
             eta=config.eta,
             warm_start=config.warm_start,
             noise=config.noise,
+            samples=config.samples,
             iterations=GaussianDiffusion.from_config(self.diffusion).num_timesteps,
             color_method=config.color_method,
             on_step=on_step,

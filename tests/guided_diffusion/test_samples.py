@@ -54,8 +54,11 @@ def pair(sigma: float, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def test_draws_are_of_the_posterior():
-    """Gaussian in, Gaussian out: mean and variance in closed form. 16 draws of 4096 independent pixels: the mean of a
-    pixel is known to 1/4 of the deviation, the variance to sqrt(2 / (16 * 4096)) = 0.6 %; timestep and steps add 3 %."""
+    """Gaussian in, Gaussian out: mean and variance in closed form.
+
+    16 draws of 4096 independent pixels: the mean of a pixel is known to 1/4 of the deviation, the variance to
+    sqrt(2 / (16 * 4096)) = 0.6 %; timestep and steps add 3 %.
+    """
     sigma = 20.0
     clean, noisy = pair(sigma)
     draws = sample_grey(Wiener(), noisy, sigma, sample_seeds(3, 16))

@@ -224,7 +224,7 @@ def test_the_record_of_all(
     words: str,
 ):
     monkeypatch.setattr(shared_run, "Inbox", FakeInbox)
-    pairs = [PairFiles(stem, Path(stem), Path(stem)) for stem in "abcdef"]
+    pairs = [PairFiles(stem, (Path(stem), Path(stem))) for stem in "abcdef"]
     record = RunRecord(tmp_path / "run.json", {})
     shared = SharedRun(
         Together(0, 3),

@@ -86,8 +86,8 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="FILE",
-        help="one PNG file for the result of one pair, in colour where a source has some; nothing else is written "
-        "(default: not given, results go to --save_dir)",
+        help="one PNG file for the result of one pair, in colour where a source has some; nothing else is written, "
+        "but for the spread of --samples beside it (default: not given, results go to --save_dir)",
     )
     _add_method(parser)
     ours = parser.add_argument_group("more flags")
@@ -111,6 +111,15 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         type=Path,
         metavar="PATH",
         help="folder of visible or MRI images, or the image that goes with --ir (default: vi in --input)",
+    )
+    ours.add_argument(
+        "--sources",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        default=(),
+        help="2 to 8 folders of images of the same scenes, or files of one, in place of --ir and --vi: more than two "
+        "for local and local_fast alone, as stacks of focus or exposure (default: none)",
     )
     ours.add_argument(
         "--match",
@@ -223,5 +232,12 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="of local and local_fast, 0 (levels as they are) to 1: how strongly levels are spread (default: that of "
         "--fusion_config, 0.2 for infrared and visible pairs, else 0)",
+    )
+    add(
+        "--samples",
+        type=positive,
+        metavar="K",
+        help="draw K samples, and write their mean and, in uncertainty/, their spread; see docs/samples.md "
+        "(default: that of --fusion_config, 1)",
     )
     add("--seed", type=_seed, metavar="N", help="seed of every pair (default: that of --fusion_config, 3407)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 
 from util.images.image_io import grey_from_rgb
 from util.images.oklab import oklab
-from util.images.pairs import Pair
 
 ColourMode = Literal["auto", "vi", "ir", "off"]
 ColourMethod = Literal["oklab", "ycbcr"]
@@ -19,22 +19,36 @@ _CB_SCALE, _CR_SCALE = 1.772, 1.402
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
 
 _CHUNK = 16384  # pixels at a time, so that the planes at work stay in the cache
+_LEAST = 1e-3  # weight of a source in colour, where a grey one has all of it
 _TURNS = 2  # of the secant rule; leave 0.03 degrees on average, 0.5 in one pixel of a hundred
 _SLOPES = (0.4, 3.0)  # between these the OKLab hue changes with the Cb/Cr angle, nearly everywhere
 
 Plane = NDArray[np.float32]
 
 
-def colour_source(pair: Pair, mode: ColourMode) -> np.ndarray | None:
-    """The (H, W, 3) uint8 image whose colour the result takes, or None for a grey result.
+def colour_source(
+    rgbs: Sequence[np.ndarray | None], mode: ColourMode | int = "auto", weights: np.ndarray | None = None
+) -> np.ndarray | None:
+    """The (H, W, 3) uint8 colours that a result takes, or None for a grey result.
 
-    ``auto``: the visible image if it is in colour, else the other one if that is (PET, SPECT).
+    ``rgbs``: of each source, (H, W, 3) uint8 or None where it is grey. ``auto``: those of the last in colour, which
+    is the visible image of a pair if it has some (else PET, SPECT); or with ``weights``, (N, H, W) and at least 0,
+    the mean of all in colour by these. ``ir``, ``vi``: the first or second of two; a number: that source, from 1.
     """
     if mode == "off":
         return None
-    if mode == "auto":
-        return pair.vi.rgb if pair.vi.rgb is not None else pair.ir.rgb
-    return pair.vi.rgb if mode == "vi" else pair.ir.rgb
+    if mode != "auto":
+        number = {"ir": 1, "vi": 2}.get(mode, 0) if isinstance(mode, str) else mode
+        return rgbs[number - 1]
+    coloured = [(place, rgb) for place, rgb in enumerate(rgbs) if rgb is not None]
+    if not coloured:
+        return None
+    if weights is None or len(coloured) == 1:
+        return coloured[-1][1]
+    shares = [weights[place].astype(np.float32)[..., None] + _LEAST for place, _ in coloured]
+    total = np.sum(shares, axis=0)
+    mean = np.sum([share / total * rgb for share, (_, rgb) in zip(shares, coloured, strict=True)], axis=0)
+    return np.rint(mean).astype(np.uint8)
 
 
 def colourise(luma: np.ndarray, rgb: np.ndarray, method: ColourMethod) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ SIDES = (
 
 # Folders that hold a part of a data set, the part to be taken first. No part at all comes after "val".
 PARTS = ("test", "m3fd_fusion", "val", "", "train", "detection", "m3fd_detection")
-
-log = logging.getLogger("ddfm")
 
 _DEPTH = 4  # levels below the root that are searched
 _ORIGINAL_TNO = {"athena_images", "dhv_images", "fel_images", "triclobs_images"}
@@ -90,19 +87,6 @@ def find_dataset(root: Path) -> Dataset:
     if not candidates:
         raise InputError(_nothing(root))
     return _choose(root.name, candidates, root)
-
-
-def source_folders(root: Path, ir: Path | None = None, vi: Path | None = None) -> tuple[Path, Path]:
-    """The folders of infrared and of visible images: those given, or ``ir`` and ``vi`` in ``root``, or a data set's.
-
-    Raises InputError when ``root`` is a folder without the two in which no data set is found.
-    """
-    wanted = ir or root / "ir", vi or root / "vi"
-    if ir or vi or wanted[0].is_dir() or wanted[1].is_dir() or not root.is_dir():
-        return wanted
-    dataset = find_dataset(root)
-    log.info(f"{dataset.ir} and {dataset.vi}{'; ' * bool(dataset.note)}{dataset.note}")
-    return dataset.ir, dataset.vi
 
 
 def find_named(name: str, root: Path) -> Dataset:

@@ -12,6 +12,12 @@ def stretch(luma: np.ndarray) -> np.ndarray:
     return (luma - low) * (255.0 / (high - low)) if high > low else np.zeros_like(luma)
 
 
+def level_size(luma: np.ndarray, stretched: bool) -> float:
+    """Grey levels of the written image in a unit of ``luma``, whether it is stretched by :func:`stretch` or not."""
+    spanned = float(luma.max()) - float(luma.min())
+    return 127.5 if not stretched else 255.0 / spanned if spanned > 0 else 0.0
+
+
 def levels_of(luma: np.ndarray) -> np.ndarray:
     """Luma in [-1, 1] -> levels in [0, 255] (float64), clipped: as it is, not stretched."""
     return np.clip((luma.astype(np.float64) + 1) * 127.5, 0, 255)

@@ -1,4 +1,7 @@
-"""Finding pairs of files, and fitting images to the sizes that the network takes."""
+"""Finding pairs of files, and fitting images to the sizes that the network takes.
+
+A pair has two sources, ``ir`` and ``vi``. Where more folders are given, it is a group of up to :data:`MOST` sources.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from util.images.matching import BY_STEM, Listing, Matching, suggest
 
 log = logging.getLogger("ddfm")
 
+MOST = 8  # sources of a group
 MULTIPLE = 32  # sides are fitted to multiples of this, as in the released code
 FitMode = Literal["crop", "pad"]
 
@@ -31,11 +35,20 @@ class InputError(ValueError):
 
 @dataclass(frozen=True)
 class PairFiles:
-    """The two files of one pair; ``stem`` names the results."""
+    """The files of one pair, or group, in the order of their folders; ``stem`` names the results."""
 
     stem: str
-    ir: Path
-    vi: Path
+    paths: tuple[Path, ...]
+
+    @property
+    def ir(self) -> Path:
+        """The first."""
+        return self.paths[0]
+
+    @property
+    def vi(self) -> Path:
+        """The second."""
+        return self.paths[1]
 
 
 @dataclass(frozen=True)
@@ -48,55 +61,79 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two registered images of one scene, of the same size."""
+    """Registered images of one scene, of the same size, in the order of their folders."""
 
     stem: str
-    ir: SourceImage
-    vi: SourceImage
+    sources: tuple[SourceImage, ...]
+
+    @property
+    def ir(self) -> SourceImage:
+        """The first."""
+        return self.sources[0]
+
+    @property
+    def vi(self) -> SourceImage:
+        """The second."""
+        return self.sources[1]
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of both."""
-        return self.ir.size
+        """Height and width of each."""
+        return self.sources[0].size
 
 
-def find_pairs(ir: Path, vi: Path, *, matching: Matching = BY_STEM) -> tuple[list[PairFiles], list[Problem]]:
-    """Pairs of files that match in the folders ``ir`` and ``vi``, in order of stem, or of name by a pattern.
+def source_names(count: int) -> list[str]:
+    """What the sources of a pair, or group, are called in messages and records: ir and vi, or 1, 2, 3 ..."""
+    return ["ir", "vi"] if count == 2 else [str(number) for number in range(1, count + 1)]
+
+
+def find_pairs(*folders: Path, matching: Matching = BY_STEM) -> tuple[list[PairFiles], list[Problem]]:
+    """Files that match in all of two or more folders, in order of stem, or of name by a pattern.
 
     Files without partner and names with two files are problems of their own. Raises InputError when a folder
-    is missing or holds no image, when no file has a partner, or when the files cannot be matched so.
+    is missing or holds no image, when no file has its partners, or when the files cannot be matched so.
     """
-    folders = {"ir": ir, "vi": vi}
-    listings = [images_by_stem(folder) for folder in folders.values()]
-    sides = dict(zip(folders, match_files(matching, listings), strict=True))
+    listings = [images_by_stem(folder) for folder in folders]
+    sides = match_files(matching, listings)
     pairs: list[PairFiles] = []
     problems: list[Problem] = []
-    for stem in sorted(set(sides["ir"]) | set(sides["vi"])):
-        files = {side: sides[side].get(stem, []) for side in sides}
-        several = [side for side in sides if len(files[side]) > 1]
-        missing = [side for side in sides if not files[side]]
+    for stem in sorted(set().union(*sides)):
+        files = [side.get(stem, []) for side in sides]
+        several = [found for found in files if len(found) > 1]
+        missing = [place for place, found in enumerate(files) if not found]
         if several:
-            names = ", ".join(str(path) for path in files[several[0]])
+            names = ", ".join(str(path) for path in several[0])
             problems.append(Problem(stem, f"{names} {matching.twice}; keep one of them"))
         elif missing:
-            present = "vi" if missing[0] == "ir" else "ir"
-            lone, folder = files[present][0], folders[missing[0]]
-            alike = [other for other in sides[missing[0]] if other.lower() == stem.lower()]
-            hint = f", but {sides[missing[0]][alike[0]][0].name}: rename one of them" if alike else ""
-            wanted = matching.expected(stem, list(folders).index(missing[0]))
-            problems.append(Problem(stem, f"{lone} has no partner: {folder} holds no image {wanted}{hint}"))
+            lone = next(found[0] for found in files if found)
+            where = [f"{folders[place]} holds no image {matching.expected(stem, place)}" for place in missing]
+            others = (
+                path[0] for place in missing for other, path in sides[place].items() if _alike(other, stem)
+            )
+            hint = next((f", but {other.name}: rename one of them" for other in others), "")
+            problems.append(Problem(stem, f"{lone} has no partner: {' and '.join(where)}{hint}"))
         else:
-            pairs.append(PairFiles(stem, files["ir"][0], files["vi"][0]))
+            pairs.append(PairFiles(stem, tuple(found[0] for found in files)))
     if not pairs:
+        counts = [f"the {len(side)} names in {folder}" for side, folder in zip(sides, folders, strict=True)]
         raise InputError(
-            f"no pair to fuse: of the {len(sides['ir'])} names in {ir} and the {len(sides['vi'])} in {vi}, none is "
-            f"there once in both. The first: {problems[0].reason}{suggest(listings)}"
+            f"no pair to fuse: of {listed(counts)}, none is there once in {'both' if len(sides) == 2 else 'all'}. "
+            f"The first: {problems[0].reason}{suggest(listings)}"
         )
-    lone = len(set(sides["ir"]) ^ set(sides["vi"]))
+    lone = len(set().union(*sides)) - len(set(sides[0]).intersection(*sides[1:]))
     hint = suggest(listings, more_than=len(pairs)) if lone else ""
     if hint:
         log.warning(f"{lone} images have no partner{hint}")
     return pairs, problems
+
+
+def _alike(one: str, other: str) -> bool:
+    return one.lower() == other.lower()
+
+
+def listed(words: Sequence[str]) -> str:
+    """Two words or more as a sentence has them: a, b and c."""
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def match_files(matching: Matching, listings: Sequence[Listing]) -> list[dict[str, list[Path]]]:
@@ -127,7 +164,7 @@ def images_by_stem(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise InputError(
             f"{folder} is not a folder; pairs are files of the same name in a folder ir and a folder vi "
-            "(--input DIR, or --ir DIR --vi DIR)"
+            "(--input DIR, or --ir DIR --vi DIR, or --sources DIR DIR ...)"
         )
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
@@ -147,19 +184,16 @@ def in_order_of_size(pairs: list[PairFiles], mode: FitMode) -> list[PairFiles]:
 
 
 def load_pair(
-    files: PairFiles,
-    ir_range: ValueRange | None = None,
-    vi_range: ValueRange | None = None,
-    max_pixels: int | None = None,
+    files: PairFiles, ranges: Sequence[ValueRange | None] | None = None, max_pixels: int | None = None
 ) -> Pair:
-    """Read both files; the ranges are for images of more than 8 bits, larger images than ``max_pixels`` stay closed.
+    """Read all files; the ranges are for images of more than 8 bits, larger images than ``max_pixels`` stay closed.
 
-    Raises PairError when a file cannot be used, naming both if both can't, or when sizes differ or are below
-    32 pixels.
+    ``ranges``: one for each file (None: none). Raises PairError when a file cannot be used, naming every such file,
+    or when sizes differ or are below 32 pixels.
     """
     images: list[SourceImage] = []
     errors: list[str] = []
-    for path, value_range in ((files.ir, ir_range), (files.vi, vi_range)):
+    for path, value_range in zip(files.paths, ranges or [None] * len(files.paths), strict=True):
         try:
             image = read_image(path, value_range, max_pixels)
             if image.luma.min() == image.luma.max():
@@ -171,17 +205,14 @@ def load_pair(
             errors.append(str(error))
     if errors:
         raise PairError("; and ".join(errors))
-    pair = Pair(files.stem, *images)
-    if pair.ir.size != pair.vi.size:
-        (h1, w1), (h2, w2) = pair.ir.size, pair.vi.size
-        raise PairError(
-            f"{files.ir} is {w1}x{h1} and {files.vi} is {w2}x{h2}; register them to one size first"
-        )
+    pair = Pair(files.stem, tuple(images))
+    height, width = pair.size
+    if any(image.size != pair.size for image in images):
+        sizes = [f"{image.path} is {image.size[1]}x{image.size[0]}" for image in images]
+        raise PairError(f"{listed(sizes)}; register them to one size first")
     if min(pair.size) < MULTIPLE:
-        height, width = pair.size
-        raise PairError(
-            f"{files.ir} and {files.vi} are {width}x{height}; the smallest side possible is {MULTIPLE}"
-        )
+        names = listed([str(path) for path in files.paths])
+        raise PairError(f"{names} are {width}x{height}; the smallest side possible is {MULTIPLE}")
     return pair
 
 

@@ -29,7 +29,7 @@ def given_files(sources: Sequence[Path | None]) -> PairFiles | None:
         if not path.exists():
             raise InputError(f"{path} is not there")
     stems = dict.fromkeys(unicodedata.normalize("NFC", path.stem) for path in files)
-    return PairFiles("_".join(stems), *files)
+    return PairFiles("_".join(stems), tuple(files))
 
 
 def _is_image(path: Path) -> bool:

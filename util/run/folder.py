@@ -14,17 +14,17 @@ from guided_diffusion.em_local import LocalFast
 from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.local_weights import task_of_names
-from guided_diffusion.rectification import describe
 from guided_diffusion.samplers import SAMPLERS, with_eta
+from guided_diffusion.samples import check_samples
 from util.allocator import keep_freed_memory
 from util.checkpoint import obtain
 from util.device import device_label
 from util.files import project_root
-from util.images.layouts import source_folders
 from util.images.matching import parse_matching
-from util.images.pairs import PairFiles, Problem, find_pairs, load_pair
+from util.images.pairs import PairFiles, Problem, find_pairs, listed, load_pair, source_names
 from util.images.ranges import sequence_range
 from util.images.single import given_files
+from util.images.source_folders import check_named, source_folders
 from util.prior import choose_prior, open_prior
 from util.ranks import World
 from util.run.fusing import batch_fuser
@@ -33,7 +33,7 @@ from util.run.places import check_file, check_places
 from util.run.record import OnEvent, RunRecord
 from util.run.results import ResultWriter, start_record
 from util.run.runner import Runner
-from util.run.settings import FolderRun, FolderSettings, as_range
+from util.run.settings import FolderRun, FolderSettings
 from util.run.shared_run import SharedRun
 from util.run.shares import share_pairs
 from util.version import versions
@@ -58,8 +58,15 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
         log.info("freed memory is kept for the next layer")
     fusion, device = settings.fusion, world.device(settings.device, settings.gpu)
     sampler = with_eta(SAMPLERS[settings.diffusion.sampler], fusion.eta)
+    check_samples(
+        fusion.samples,
+        fusion.prior is not False,
+        SAMPLERS[settings.diffusion.sampler] if fusion.prior is True else None,
+        fusion.eta,
+    )
     diffusion = GaussianDiffusion.from_config(settings.diffusion)
     pairs, problems, names = find_sources(settings)
+    fusion.check_count(len(names))
     fusion = with_ranges(with_task(fusion, names), pairs, settings.max_pixels, world)
     prior = None
     description: dict[str, Any] = {"prior": None, "model_config": None, "precision": "fp32"}
@@ -79,7 +86,7 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     fusion = dataclasses.replace(fusion, runtime=dataclasses.replace(fusion.runtime, **chosen))
     description |= {
         "diffusion_config": dataclasses.asdict(settings.diffusion),
-        "fusion_config": {**dataclasses.asdict(fusion), "em": describe(fusion.em)},
+        "fusion_config": fusion.describe(),
         "device": device_label(device),
         "versions": versions(),
     }
@@ -88,7 +95,7 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     )
     log.info(
         f"{device_label(device)}, {chosen['precision']}, seed {fusion.seed}, {run.told_steps}, "
-        f"EM {run.variant}, fit {fusion.fit}"
+        f"EM {run.variant}, fit {fusion.fit}{f', {fusion.samples} samples of each' * (fusion.samples > 1)}"
     )
     return run
 
@@ -98,20 +105,23 @@ def find_sources(settings: FolderSettings) -> tuple[list[PairFiles], list[Proble
 
     Raises ValueError when there are none, and when a result would take the place of a source.
     """
-    single = given_files((settings.ir, settings.vi))
+    if settings.sources:
+        check_named(settings.sources, settings.ir or settings.vi)
+    single = given_files(settings.sources or (settings.ir, settings.vi))
     if single is not None:
         if settings.output is not None and settings.record:
             raise ValueError("steps are recorded in a folder: give --save_dir, not the name of one file")
-        check_file(settings.output, settings.save_dir, single)
-        return [single], [], [single.ir.with_suffix(""), single.vi.with_suffix("")]
+        check_file(settings.output, settings.save_dir, single, settings.fusion.samples)
+        return [single], [], [path.with_suffix("") for path in single.paths]
     if settings.output is not None:
         raise ValueError(
             f"{settings.output} is to be the result of one pair: name its files, --ir FILE and --vi FILE, or give "
             "--save_dir for the results of folders"
         )
-    if settings.ir is None and settings.vi is None and settings.input == project_root() / "input":
+    named = settings.sources or settings.ir or settings.vi
+    if not named and settings.input == project_root() / "input":
         log.info(f"no sources are named: those in {settings.input}")
-    folders = source_folders(settings.input, settings.ir, settings.vi)
+    folders = source_folders(settings.input, settings.ir, settings.vi, settings.sources)
     pairs, problems = find_pairs(*folders, matching=parse_matching(settings.match))
     check_places(settings.save_dir, pairs)
     return pairs, problems, list(folders)
@@ -135,22 +145,22 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         config.color_method,
         getattr(config.em, "stretch", True),
         settings.output,
+        config.samples,
     )
     divide = functools.partial(
         share_pairs, writer=writer, overwrite=settings.overwrite, steps=run.steps * settings.record
     )
     shared = SharedRun(world, record, run.pairs, run.problems, divide)
     options = RunOptions(
-        steps=run.steps,
+        steps=run.steps * config.samples,
         fit=config.fit,
-        ir_range=as_range(config.ir_range),
-        vi_range=as_range(config.vi_range),
+        ranges=run.ranges,
         max_pixels=settings.max_pixels,
         batch_size=settings.batch_size,
         memory_share=0.5 / world.local_size if run.device.type == "cpu" else math.inf,
         elsewhere=shared.elsewhere,
         overwrite=settings.overwrite,
-        record_steps=settings.record,
+        record_steps=run.steps * settings.record,
         quiet=settings.quiet or not world.first,
     )
     runner = Runner(batch_fuser(run), writer, shared.record, options, shared.inbox, on_event)
@@ -162,11 +172,11 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
 
 def dry_run(run: FolderRun) -> int:
     """Say what would be done, having opened every image; returns the exit status."""
-    config, failed = run.fusion, list(run.problems)
+    failed = list(run.problems)
     for files in run.pairs:
         try:
-            load_pair(files, as_range(config.ir_range), as_range(config.vi_range), run.settings.max_pixels)
-            log.info(f"would fuse {files.ir} and {files.vi}")
+            load_pair(files, run.ranges, run.settings.max_pixels)
+            log.info(f"would fuse {listed([str(path) for path in files.paths])}")
         except ValueError as error:
             failed.append(Problem(files.stem, str(error)))
     for problem in failed:
@@ -177,15 +187,18 @@ def dry_run(run: FolderRun) -> int:
 def with_ranges(
     config: FusionConfig, pairs: list[PairFiles], max_pixels: int | None, world: World
 ) -> FusionConfig:
-    """``config`` with the range of all images of a side where it is ``sequence``; None where none has over 8 bits."""
-    found: dict[str, list[float] | None] = {}
-    for key, paths in (("ir_range", [p.ir for p in pairs]), ("vi_range", [p.vi for p in pairs])):
-        if getattr(config, key) == "sequence":
+    """``config`` with the range of a source's images where it is ``sequence``; None where none has over 8 bits."""
+    wanted = config.source_ranges(len(pairs[0].paths))
+    found = list(wanted)
+    for place, name in enumerate(source_names(len(wanted))):
+        if wanted[place] == "sequence":
+            paths = [files.paths[place] for files in pairs]
             values = world.gather(sequence_range(paths, max_pixels) if world.first else None)[0]
-            found[key] = None if values is None else list(values)
+            found[place] = None if values is None else list(values)
             said = "none has more than 8 bits" if values is None else f"{values[0]:g} to {values[1]:g}"
-            log.info(f"{key} of {len(paths)} images: {said}")
-    return dataclasses.replace(config, **found)
+            called = f"{name}_range" if len(wanted) == 2 else f"range {name}"
+            log.info(f"{called} of {len(paths)} images: {said}")
+    return config if found == wanted else config.with_ranges(found)
 
 
 def with_task(config: FusionConfig, sources: Iterable[Path]) -> FusionConfig:

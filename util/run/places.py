@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from util.images.pairs import PairFiles
-from util.run.results import FOLDERS
+from util.run.results import FOLDERS, beside
 
 
 def check_places(save_dir: Path, pairs: Iterable[PairFiles]) -> None:
@@ -15,7 +15,7 @@ def check_places(save_dir: Path, pairs: Iterable[PairFiles]) -> None:
 
     Links are followed, of folders and of single files, and names that differ in case alone count as the same.
     """
-    files = [path for pair in pairs for path in (pair.ir, pair.vi)]
+    files = [path for pair in pairs for path in pair.paths]
     sources = {_real(path.parent) for path in files} | {_real(path).parent for path in files}
     for target in (save_dir / name for name in FOLDERS):
         place = _real(target)
@@ -27,14 +27,15 @@ def check_places(save_dir: Path, pairs: Iterable[PairFiles]) -> None:
                 )
 
 
-def check_file(output: Path | None, save_dir: Path, pair: PairFiles) -> None:
+def check_file(output: Path | None, save_dir: Path, pair: PairFiles, samples: int = 1) -> None:
     """Raise ValueError if the result of one pair would take the place of a source, or cannot be written.
 
-    ``output``: where it goes; None: to the folders below ``save_dir``, which may lie beside the sources.
+    ``output``: where it goes; None: to the folders below ``save_dir``, which may lie beside the sources. ``samples``:
+    the spread of several goes beside it.
     """
-    targets = [save_dir / name / f"{pair.stem}.png" for name in ("recon", "color")]
+    targets = [save_dir / name / f"{pair.stem}.png" for name in ("recon", "color", "uncertainty")]
     if output is not None:
-        targets = [output]
+        targets = [output, *([beside(output)] if samples > 1 else [])]
         if output.suffix.lower() != ".png":
             raise ValueError(f"{output}: results are PNG files, give a name that ends in .png")
         if output.is_dir():
@@ -43,7 +44,7 @@ def check_file(output: Path | None, save_dir: Path, pair: PairFiles) -> None:
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise ValueError(f"{output}: nothing can be written in {folder}; give another name")
     for target in targets:
-        for source in (pair.ir, pair.vi):
+        for source in pair.paths:
             if _same(_real(target), _real(source)):
                 raise ValueError(f"{target} would take the place of the source {source}; give another name")
 

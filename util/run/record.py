@@ -42,11 +42,15 @@ class PairRecord:
 
 @dataclass(frozen=True, eq=False)
 class StepDone:
-    """A batch has taken a step; ``lumas`` gives its states, (B, H, W) about [-1, 1], in the order of ``stems``."""
+    """A batch has taken a step; ``lumas`` gives its states, (B, H, W) about [-1, 1], in the order of ``stems``.
+
+    ``sample``: which of several samples, from 0; where some go together, the first of them.
+    """
 
     stems: list[str]
     index: int
     lumas: Callable[[], np.ndarray]
+    sample: int = 0
 
 
 OnEvent = Callable[[StepDone | PairRecord], None]

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from util.files import file_sha256, remove_abandoned
 from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
-from util.images.levels import levels_of, round_to_uint8, stretch
-from util.images.pairs import FitMode, Pair, PairFiles, output_size
+from util.images.levels import level_size, levels_of, round_to_uint8, stretch
+from util.images.pairs import FitMode, Pair, PairFiles, output_size, source_names
 from util.images.png import png_header_text, read_png_text, write_png
+from util.images.uncertainty import scale_text, uncertainty_picture
 from util.run.record import RunRecord, fingerprint
 
-FOLDERS = ("recon", "color", "progress")
+FOLDERS = ("recon", "color", "uncertainty", "progress")
+
+T = TypeVar("T")
 
 
 def start_record(folder: Path, description: dict[str, Any]) -> RunRecord:
@@ -37,25 +41,40 @@ def start_record(folder: Path, description: dict[str, Any]) -> RunRecord:
     return record
 
 
+@dataclass(frozen=True, eq=False)
+class FusedPair:
+    """What fusing a pair gives. ``luma``: (H, W) float of the fitted size, about [-1, 1].
+
+    ``weights``: of each source's colour, (N, H, W), where several have some; None: one of them gives it.
+    ``deviation``: of several samples at each pixel, (H, W), in the units of ``luma``.
+    """
+
+    luma: np.ndarray
+    weights: np.ndarray | None = None
+    deviation: np.ndarray | None = None
+
+
 @dataclass(frozen=True)
 class ResultWriter:
     """Writes the results of pairs below ``folder``.
 
     ``description``: what makes the images (configuration, prior, device, versions); goes into every PNG.
     ``stretched`` false: levels are written as they are, not stretched to black and white. ``output``: the one file
-    that the one pair becomes, in colour where there is some, in place of those in ``folder``.
+    that the one pair becomes, in colour where there is some, in place of those in ``folder``. ``samples``: of
+    several, there is a picture of their spread.
     """
 
     folder: Path
     description: dict[str, Any]
     fit: FitMode
-    color: ColourMode
+    color: ColourMode | int
     color_method: ColourMethod
     stretched: bool = True
     output: Path | None = None
+    samples: int = 1
 
-    def fingerprint(self, ir_sha256: str, vi_sha256: str) -> str:
-        """The same for the same files and configuration, on the same kind of device.
+    def fingerprint(self, *sha256: str) -> str:
+        """The same for the same files, by their hashes, and configuration, on the same kind of device.
 
         Versions of libraries are left out: a new one changes single grey levels and should not redo a run.
         """
@@ -63,8 +82,7 @@ class ResultWriter:
         own = {
             "device": re.split("[: ]", self.description["device"])[0],  # cpu or cuda, whichever card
             "ddfm": self.description["versions"]["ddfm"],
-            "ir": ir_sha256,
-            "vi": vi_sha256,
+            **_by_name(sha256),
         }
         return fingerprint({**kept, **own})
 
@@ -73,17 +91,23 @@ class ResultWriter:
 
     def color_path(self, pair: Pair) -> Path | None:
         """Where the colour result goes; None when no source gives it a colour."""
-        if colour_source(pair, self.color) is None:
+        if colour_source([source.rgb for source in pair.sources], self.color) is None:
             return None
         return self.output or self.folder / "color" / f"{pair.stem}.png"
+
+    def uncertainty_path(self, pair: Pair) -> Path | None:
+        """Where the spread of samples goes; None when there is one alone."""
+        if self.samples == 1:
+            return None
+        return beside(self.output) if self.output else self.folder / "uncertainty" / f"{pair.stem}.png"
 
     def progress_folder(self, pair: Pair) -> Path:
         return self.folder / "progress" / pair.stem
 
     def is_done(self, pair: Pair, steps: int = 0) -> bool:
         """Whether every result is there, made of these files by this configuration, and as many recorded steps."""
-        wanted = self.fingerprint(pair.ir.sha256, pair.vi.sha256)
-        paths = [self.recon_path(pair), self.color_path(pair)]
+        wanted = self._fingerprint_of(pair)
+        paths = [self.recon_path(pair), self.color_path(pair), self.uncertainty_path(pair)]
         return all(
             read_png_text(path).get("fingerprint") == wanted for path in paths if path is not None
         ) and self._has_progress(pair.stem, wanted, steps)
@@ -100,37 +124,56 @@ class ResultWriter:
         """Whether the grey image, which comes last, and so many steps are there, judged without decoding."""
         path = self.output or self.folder / "recon" / f"{files.stem}.png"
         try:
-            sources = (files.ir, files.vi)
-            if not all(file.is_file() for file in (path, *sources)):
+            if not all(file.is_file() for file in (path, *files.paths)):
                 return False
-            wanted = self.fingerprint(*(file_sha256(source) for source in sources))
+            wanted = self.fingerprint(*(file_sha256(source) for source in files.paths))
             return png_header_text(path).get("fingerprint") == wanted and self._has_progress(
                 files.stem, wanted, steps
             )
         except OSError:
             return False
 
-    def write(self, pair: Pair, luma: np.ndarray) -> list[Path]:
-        """Write the fused luma of a pair, (H, W) float of the fitted size; returns the files.
+    def _fingerprint_of(self, pair: Pair) -> str:
+        return self.fingerprint(*(source.sha256 for source in pair.sources))
+
+    def write(self, pair: Pair, fused: FusedPair) -> list[Path]:
+        """Write what fusing a pair has given; returns the files.
 
         The grey image comes last, so that its presence means that the pair is complete. Raises OSError.
         """
         height, width = output_size(pair.size, self.fit)
-        grey = round_to_uint8(self._levels(luma[:height, :width]))
+        grey = round_to_uint8(self._levels(fused.luma[:height, :width]))
         text = {
             "Software": f"DDFM {self.description['versions']['ddfm']}",
-            "fingerprint": self.fingerprint(pair.ir.sha256, pair.vi.sha256),
-            "ddfm": json.dumps({**self.description, "ir": pair.ir.path.name, "vi": pair.vi.path.name}),
+            "fingerprint": self._fingerprint_of(pair),
+            "ddfm": json.dumps(
+                {**self.description, **_by_name([source.path.name for source in pair.sources])}
+            ),
         }
-        written = []
-        rgb, color_path = colour_source(pair, self.color), self.color_path(pair)
+        written = self._write_uncertainty(pair, fused, text)
+        color_path = self.color_path(pair)
+        rgbs = [None if source.rgb is None else source.rgb[:height, :width] for source in pair.sources]
+        weights = None if fused.weights is None else fused.weights[:, :height, :width]
+        rgb = colour_source(rgbs, self.color, weights)
         if rgb is not None and color_path is not None:
-            write_png(color_path, colourise(grey, rgb[:height, :width], self.color_method), text)
+            write_png(color_path, colourise(grey, rgb, self.color_method), text)
             written.append(color_path)
             if self.output is not None:
                 return written
         write_png(self.recon_path(pair), grey, text)
         return [*written, self.recon_path(pair)]
+
+    def _write_uncertainty(self, pair: Pair, fused: FusedPair, text: dict[str, str]) -> list[Path]:
+        """The spread of samples as a picture; where there is none, that of an earlier run goes."""
+        path = self.uncertainty_path(pair)
+        if path is None or fused.deviation is None:
+            if self.output is None:
+                (self.folder / "uncertainty" / f"{pair.stem}.png").unlink(missing_ok=True)
+            return []
+        height, width = output_size(pair.size, self.fit)
+        levels = fused.deviation[:height, :width] * level_size(fused.luma[:height, :width], self.stretched)
+        write_png(path, uncertainty_picture(levels), {**text, "scale": scale_text(width)})
+        return [path]
 
     def _levels(self, luma: np.ndarray) -> np.ndarray:
         return stretch(luma) if self.stretched else levels_of(luma)
@@ -144,5 +187,17 @@ class ResultWriter:
         """Record the state after a step, truncated to 8 bits, as the released code does."""
         height, width = output_size(pair.size, self.fit)
         state = self._levels(luma[:height, :width]).astype(np.uint8)
-        text = {"fingerprint": self.fingerprint(pair.ir.sha256, pair.vi.sha256)}
+        text = {"fingerprint": self._fingerprint_of(pair)}
         write_png(self.progress_folder(pair) / f"x_{index:04d}.png", state, text)
+
+
+def beside(output: Path) -> Path:
+    """Where the spread of samples goes whose mean is the file ``output``."""
+    return output.with_name(f"{output.stem}_uncertainty.png")
+
+
+def _by_name(values: Sequence[T]) -> dict[str, T | list[T]]:
+    """What belongs to each source, as records have it: under ``ir`` and ``vi``, or of more sources as one list."""
+    if len(values) == 2:
+        return dict(zip(source_names(2), values, strict=True))
+    return {"sources": list(values)}

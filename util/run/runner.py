@@ -18,7 +18,7 @@ from util.run.failures import LESS_MEMORY, StopRun, stop_if_full
 from util.run.messages import Inbox
 from util.run.options import FuseBatch, RunOptions
 from util.run.record import OnEvent, PairRecord, RunRecord, StepDone
-from util.run.results import ResultWriter
+from util.run.results import FusedPair, ResultWriter
 
 log = logging.getLogger("ddfm")
 
@@ -26,10 +26,9 @@ log = logging.getLogger("ddfm")
 class Runner:
     """Fuses batch after batch, keeping the record and the progress bar.
 
-    ``fuse`` takes pairs of one fitted size and a callback, and returns their fused lumas (B, H, W), not
-    stretched; after each step it calls the callback with the step's index and a function that gives the lumas
-    of the state. ``inbox``: what the other processes of the run tell this one, if there are any. ``on_event`` is told
-    of every step and pair.
+    ``fuse`` takes pairs of one fitted size and a callback, which it calls after each step, and returns what becomes
+    of each. ``inbox``: what the other processes of the run tell this one, if there are any. ``on_event`` is told of
+    every step and pair.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class Runner:
         options, group = self.options, list[Pair]()
         for files in in_order_of_size(pairs, options.fit) if options.batch_size != 1 else pairs:
             try:
-                pair = load_pair(files, options.ir_range, options.vi_range, options.max_pixels)
+                pair = load_pair(files, options.ranges, options.max_pixels)
             except ValueError as error:
                 self._fail(Problem(files.stem, str(error)))
                 continue
@@ -117,8 +116,7 @@ class Runner:
 
     def _skip(self, pair: Pair) -> bool:
         """Whether the pair's results are there already; if so, note it."""
-        steps = self.options.steps if self.options.record_steps else 0
-        if self.options.overwrite or not self.writer.is_done(pair, steps):
+        if self.options.overwrite or not self.writer.is_done(pair, self.options.record_steps):
             return False
         log.info(f"{pair.stem}: skipped, its result is there (--overwrite makes it anew)")
         self._note(PairRecord(pair.stem, "skipped", files=[str(self.writer.recon_path(pair))]))
@@ -142,7 +140,7 @@ class Runner:
         self.bar.set_description(shown(", ".join(pair.stem for pair in pairs))[:40])
         before, started = self.bar.n, time.monotonic()
         try:
-            lumas, steps_done = self._fuse(pairs)
+            results, steps_done = self._fuse(pairs)
         except Exception as error:
             self.bar.n = before
             stop_if_full(error)
@@ -152,8 +150,9 @@ class Runner:
                 log.error("this should not happen", exc_info=True)
         else:
             ended = time.monotonic()
-            for pair, luma in zip(pairs, lumas, strict=True):
-                self._write(pair, luma, (ended - started) / len(pairs))
+            self.bar.n = before + len(pairs) * self.options.steps  # fewer where samples would not differ
+            for pair, fused in zip(pairs, results, strict=True):
+                self._write(pair, fused, (ended - started) / len(pairs))
             height, width = self._size(pairs[0])
             self.plan.learn(len(pairs) * height * width)
             return _seconds_without_start(started, steps_done, ended)
@@ -174,28 +173,28 @@ class Runner:
         if len(self.record.of("failed")) == failed:  # it was the batch, not one of its pairs
             self.sizes.ran_out(self._size(pairs[0]), len(pairs), "they failed in batches of")
 
-    def _fuse(self, pairs: list[Pair]) -> tuple[np.ndarray, list[float]]:
-        """Fused lumas (B, H, W) of a batch, and when each step was done (time.monotonic)."""
+    def _fuse(self, pairs: list[Pair]) -> tuple[list[FusedPair], list[float]]:
+        """What becomes of each pair of a batch, and when each step was done (time.monotonic)."""
         steps_done: list[float] = []
         if self.options.record_steps:
             for pair in pairs:
                 self.writer.start_progress(pair)
 
-        def on_step(index: int, lumas: Callable[[], np.ndarray]) -> None:
-            self.bar.update(len(pairs))
+        def on_step(index: int, lumas: Callable[[], np.ndarray], sample: int, together: int) -> None:
+            self.bar.update(len(pairs) * together)
             steps_done.append(time.monotonic())
-            self.on_event(StepDone([pair.stem for pair in pairs], index, lumas))
+            self.on_event(StepDone([pair.stem for pair in pairs], index, lumas, sample))
             if self.inbox is not None:
                 self._hear(self.inbox.news())
-            if self.options.record_steps:
+            if self.options.record_steps and sample == 0:
                 for pair, luma in zip(pairs, lumas(), strict=True):
                     self.writer.write_progress(pair, index, luma)
 
         return self.fuse(pairs, on_step), steps_done
 
-    def _write(self, pair: Pair, luma: np.ndarray, seconds: float) -> None:
+    def _write(self, pair: Pair, fused: FusedPair, seconds: float) -> None:
         try:
-            files = [str(path) for path in self.writer.write(pair, luma)]
+            files = [str(path) for path in self.writer.write(pair, fused)]
         except OSError as error:
             self._fail(Problem(pair.stem, f"its result cannot be written: {error}"))
             stop_if_full(error)

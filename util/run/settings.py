@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,10 @@ class FolderSettings:
     """What to fuse and how; the flags of ``sample.py`` by the same names, whose ``--help`` explains them.
 
     ``input`` holds the folders ``ir`` and ``vi``, or is a data set as distributed; ``ir`` and ``vi`` name them
-    singly, or are the files of one pair, whose result goes to the file ``output`` if that is given. ``match`` says
-    which files of folders belong together, as :func:`~util.images.matching.parse_matching` takes it. ``save_dir``:
-    where results go. ``model_config``: as :func:`~util.prior.open_prior` takes it. ``command``: what is kept of the
-    command line in ``run.json``.
+    singly, or are the files of one pair, whose result goes to the file ``output`` if that is given; ``sources`` names
+    2 to 8 folders, or files, instead. ``match`` says which files of folders belong together, as
+    :func:`~util.images.matching.parse_matching` takes it. ``save_dir``: where results go. ``model_config``: as
+    :func:`~util.prior.open_prior` takes it. ``command``: what is kept of the command line in ``run.json``.
     """
 
     save_dir: Path
@@ -37,6 +38,7 @@ class FolderSettings:
     ir: Path | None = None
     vi: Path | None = None
     output: Path | None = None
+    sources: Sequence[Path] = ()
     match: str = "stem"
     model_config: Path | str | None = None
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -77,8 +79,14 @@ class FolderRun:
         return describe(self.fusion.em)["variant"]
 
     @property
+    def ranges(self) -> list[ValueRange | None]:
+        """Of each source; those of a sequence have been found."""
+        found = self.fusion.source_ranges(len(self.pairs[0].paths))
+        return [(values[0], values[1]) if isinstance(values, list) else None for values in found]
+
+    @property
     def steps(self) -> int:
-        """That every pair takes."""
+        """That every sample of a pair takes."""
         if self.sampling_prior is None:
             return iteration_count(self.diffusion, self.fusion.em)
         return step_count(self.diffusion, self.fusion.warm_start)
@@ -89,13 +97,3 @@ class FolderRun:
         if self.sampling_prior is None:
             return f"{self.steps} iteration{'s' * (self.steps > 1)}"
         return f"{self.settings.diffusion.sampler} with {self.steps} of {self.settings.diffusion.steps} steps"
-
-
-def as_range(values: list[float] | str | None) -> ValueRange | None:
-    """[low, high] of the configuration, which has been checked, as the readers take it.
-
-    Raises ValueError for ``sequence``, which :func:`~util.run.folder.check_folder` has turned into numbers.
-    """
-    if isinstance(values, str):
-        raise ValueError(f"the range is {values!r}, which only a folder has")
-    return None if values is None else (values[0], values[1])

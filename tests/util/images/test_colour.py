@@ -24,9 +24,8 @@ from util.images.colour import (
     keep_hue,
     substitute_luma,
 )
-from util.images.image_io import SourceImage, grey_from_rgb
+from util.images.image_io import grey_from_rgb
 from util.images.oklab import oklab
-from util.images.pairs import Pair
 
 # OKLab from CIE XYZ, as published: another way than util.images.oklab's, which starts from linear sRGB.
 XYZ_TO_CONES = np.array(
@@ -76,9 +75,8 @@ def grid() -> tuple[np.ndarray, np.ndarray]:
     return np.broadcast_to(lumas, shape).copy(), np.broadcast_to(colours, (*shape, 3)).copy()
 
 
-def source(coloured: bool, tone: int) -> SourceImage:
-    rgb = np.full((4, 4, 3), tone, np.uint8)
-    return SourceImage(Path("a.png"), rgb[..., 0], rgb if coloured else None, "")
+def source(coloured: bool, tone: int) -> np.ndarray | None:
+    return np.full((4, 4, 3), tone, np.uint8) if coloured else None
 
 
 @pytest.mark.parametrize(
@@ -91,12 +89,25 @@ def source(coloured: bool, tone: int) -> SourceImage:
         ("ir", True, True, "ir"),
         ("vi", True, False, None),
         ("off", True, True, None),
+        (1, True, True, "ir"),
+        (2, True, False, None),
     ],
 )
-def test_source_of_the_colour(mode: ColourMode, ir: bool, vi: bool, expected: str | None):
-    pair = Pair("a", source(ir, 10), source(vi, 20))
-    chosen = colour_source(pair, mode)
+def test_source_of_the_colour(mode: ColourMode | int, ir: bool, vi: bool, expected: str | None):
+    chosen = colour_source([source(ir, 10), source(vi, 20)], mode)
     assert (None if chosen is None else {10: "ir", 20: "vi"}[int(chosen[0, 0, 0])]) == expected
+
+
+def test_several_colours_are_averaged_by_their_weights():
+    """Those of 10, a grey one and 30, by 0, 0, 1 above and 1/3 each below; rounded."""
+    weights = np.repeat(np.array([[0, 1 / 3], [0, 1 / 3], [1, 1 / 3]])[..., None], 4, axis=2)
+    rgbs = [np.full((2, 4, 3), 10, np.uint8), None, np.full((2, 4, 3), 30, np.uint8)]
+    mean = colour_source(rgbs, "auto", weights)
+    assert mean is not None and mean.dtype == np.uint8
+    assert mean[..., 0].tolist() == [[30] * 4, [20] * 4]
+    alone = colour_source([None, rgbs[0], None], "auto", weights)
+    assert alone is rgbs[0]  # whatever its weight: the others have no colour to give
+    assert colour_source(rgbs, 1, weights) is rgbs[0] and colour_source(rgbs, "off", weights) is None
 
 
 @given(LUMAS, COLOURS)

@@ -110,9 +110,9 @@ def test_sizes_that_differ_or_are_too_small(tmp_path: Path):
     make_pair(tmp_path, "small", (31, 64))
     Image.linear_gradient("L").resize((80, 60)).save(tmp_path / "vi/a.png")
     with pytest.raises(PairError, match=r"80x64 and .*80x60; register"):
-        load_pair(PairFiles("a", tmp_path / "ir/a.png", tmp_path / "vi/a.png"))
+        load_pair(PairFiles("a", (tmp_path / "ir/a.png", tmp_path / "vi/a.png")))
     with pytest.raises(PairError, match="smallest side possible is 32"):
-        load_pair(PairFiles("small", tmp_path / "ir/small.png", tmp_path / "vi/small.png"))
+        load_pair(PairFiles("small", (tmp_path / "ir/small.png", tmp_path / "vi/small.png")))
 
 
 sides = st.integers(32, 100)

@@ -9,11 +9,13 @@ import json
 import logging
 from pathlib import Path
 
-from util.evaluation.comparison import Comparison, PairedTest, problem_lines
+from util.evaluation.comparison import Comparison
 from util.evaluation.folders import Evaluation, Result, Triple, find_triples
+from util.evaluation.inference import PairedTest
 from util.evaluation.measuring import Job, compare
 from util.evaluation.methods import differing_settings, find_jobs, method_folders, source_names
 from util.evaluation.origin import origin_of
+from util.evaluation.problems import problem_lines
 from util.evaluation.tables import Table, printed, render
 from util.files import write_atomically
 

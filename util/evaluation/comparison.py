@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from util.evaluation.metrics import ALL_METRICS, LOWER_IS_BETTER, PAPER_METRICS, Protocol
+from util.evaluation.inference import Interval, PairedTest, bootstrap, finite, holm, mean, signed_rank
+from util.evaluation.metrics import LOWER_IS_BETTER, PAPER_METRICS, Protocol
+from util.evaluation.problems import problem_line
 from util.evaluation.tables import Block, Row, Table
 from util.images.pairs import Problem
 
@@ -18,7 +20,6 @@ ALIKE = 0.999
 """From this correlation on a result counts as a copy of a source, or as their mean."""
 
 FUSION, RANK = "Fusion", "rank"
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -27,27 +28,6 @@ class Measured:
 
     scores: Scores
     likeness: Scores
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and the ends of its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """Of one metric, method minus reference over the images that both have. ``p``: Wilcoxon's signed-rank test, two
-    sided, after Holm's correction for all tests of a comparison."""
-
-    method: str
-    metric: str
-    difference: Interval
-    p: float
-    images: int
 
 
 @dataclass
@@ -173,9 +153,9 @@ class Comparison:
                 ]
                 differences = [one - two for one, two in pairs]
                 tests.append(
-                    PairedTest(name, metric, bootstrap(differences), _signed_rank(differences), len(common))
+                    PairedTest(name, metric, bootstrap(differences), signed_rank(differences), len(common))
                 )
-        return _holm(tests)
+        return holm(tests)
 
     # ------------------------------------------------------------------ as a table
 
@@ -256,73 +236,3 @@ class Comparison:
 def plain_names(sources: Sequence[str]) -> list[str]:
     """What the plain fusions are called, in the order of :attr:`Comparison.plain`."""
     return [f"copy of {sources[0]}", f"copy of {sources[1]}", "mean of both", "brighter of both"]
-
-
-def problem_line(problems: Sequence[Problem]) -> str:
-    """All of one method's problems in a line."""
-    return "; ".join(problem_lines(problems))
-
-
-def problem_lines(problems: Sequence[Problem], names: int = 8) -> list[str]:
-    """A line for each kind of problem, however many images have it."""
-    kinds: dict[str, list[Problem]] = {}
-    for problem in problems:
-        kinds.setdefault(problem.reason.replace(problem.stem, "\0"), []).append(problem)
-    lines = []
-    for of_kind in kinds.values():
-        first, *others = of_kind
-        also = ", ".join(problem.stem for problem in others[:names]) + ", ..." * (len(others) > names)
-        like = f" (and {len(others)} like it: {also})" if others else ""
-        lines.append(f"{first.stem}: {first.reason}{like}")
-    return lines
-
-
-def mean(values: Sequence[float]) -> float:
-    """Their mean; NaN where there is none, or where infinities of both signs meet."""
-    if not values or {math.inf, -math.inf} <= set(values):
-        return math.nan
-    return statistics.fmean(values)
-
-
-def finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
-    """Mean and 95 % percentile interval of the mean over resampled images; NaN where a value is not finite."""
-    sample = np.asarray(values, np.float64)
-    if not len(sample) or not np.isfinite(sample).all():
-        return Interval(mean(values), math.nan, math.nan)
-    chosen = np.random.default_rng(seed).integers(len(sample), size=(_RESAMPLES, len(sample)))
-    low, high = np.percentile(sample[chosen].mean(axis=1), (2.5, 97.5))
-    return Interval(float(sample.mean()), float(low), float(high))
-
-
-def _signed_rank(differences: Sequence[float]) -> float:
-    """Wilcoxon's p; 1 where nothing differs, NaN where a value is not finite."""
-    if not np.isfinite(differences).all():
-        return math.nan
-    if not any(differences):
-        return 1.0
-    from scipy.stats import wilcoxon  # here, for it is slow to load
-
-    return float(wilcoxon(differences)[1])  # pyright: ignore[reportArgumentType]
-
-
-def _holm(tests: list[PairedTest]) -> list[PairedTest]:
-    order = sorted(
-        (index for index, test in enumerate(tests) if not math.isnan(test.p)), key=lambda i: tests[i].p
-    )
-    corrected, largest = list(tests), 0.0
-    for place, index in enumerate(order):
-        test = tests[index]
-        largest = max(largest, min(1.0, (len(order) - place) * test.p))
-        corrected[index] = PairedTest(test.method, test.metric, test.difference, largest, test.images)
-    return corrected
-
-
-def best_is(metrics: Mapping[str, object] | Sequence[str]) -> dict[str, str]:
-    """An arrow for every metric: which way is better; none for what is no metric."""
-    return {
-        name: ("↓" if name in LOWER_IS_BETTER else "↑") if name in ALL_METRICS else "" for name in metrics
-    }

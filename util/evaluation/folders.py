@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from util.evaluation.comparison import Measured, finite, mean
+from util.evaluation.comparison import Measured
+from util.evaluation.inference import finite, mean
 from util.evaluation.measuring import Job, measure_all
 from util.evaluation.metrics import Protocol
 from util.images.pairs import Problem, images_by_stem

@@ -14,7 +14,8 @@ from scipy.stats import binomtest
 
 import evaluate as command
 from tests.util.evaluation.test_metrics import picture
-from util.evaluation.comparison import FUSION, Comparison, Measured, bootstrap
+from util.evaluation.comparison import FUSION, Comparison, Measured
+from util.evaluation.inference import bootstrap
 from util.evaluation.methods import differing_settings, find_jobs, method_folders, source_names
 from util.evaluation.metrics import PAPER_METRICS
 from util.images.pairs import InputError

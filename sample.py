@@ -52,6 +52,7 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
         "batch_size",
         "limit",
         "record",
+        "contact_sheet",
     )
     return dataclasses.replace(chosen, fusion=fusion).folder(
         **{name: getattr(args, name) for name in ("save_dir", *same, "max_pixels", "overwrite", "quiet")},

@@ -15,13 +15,13 @@ from typing import get_args
 
 import numpy as np
 
-from tools.contact_sheet import row, stack
 from util.evaluation.colour_measures import HEADINGS, measures
 from util.evaluation.folders import Triple, find_triples
 from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
 from util.images.image_io import read_image
 from util.images.pairs import PairFiles, fitted_size, load_pair
 from util.images.png import write_png
+from util.images.sheet import row, stack
 
 METHODS: tuple[ColourMethod, ...] = get_args(ColourMethod)
 

@@ -20,7 +20,6 @@ import numpy as np
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.fusion_config import FusionConfig
 from tools import resumable
-from tools.contact_sheet import row, stack
 from util.cli.arguments import positive
 from util.evaluation.folders import mean_of
 from util.evaluation.metrics import PAPER_METRICS, evaluate
@@ -29,6 +28,7 @@ from util.files import project_root
 from util.images.image_io import read_image
 from util.images.pairs import PairFiles, find_pairs
 from util.images.png import write_png
+from util.images.sheet import row, stack
 from util.images.source_folders import source_folders
 from util.markdown import markdown_rows
 from util.prior import read_config

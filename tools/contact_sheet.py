@@ -9,55 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 from util.images.image_io import decode_rgb
 from util.images.pairs import find_pairs
 from util.images.png import write_png
-
-GAP = 6
-
-
-def row(pictures: Sequence[np.ndarray], height: int, enlarge: bool = False) -> np.ndarray:
-    """The (H, W, 3) uint8 images side by side, each scaled to ``height``, on white.
-
-    ``enlarge``: leave their pixels visible as squares.
-    """
-    images = []
-    for picture in pictures:
-        image = Image.fromarray(picture)
-        size = (round(image.width * height / image.height), height)
-        images.append(image.resize(size, Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS))
-    sheet = Image.new("RGB", (sum(i.width + GAP for i in images) - GAP, height), "white")
-    left = 0
-    for image in images:
-        sheet.paste(image, (left, 0))
-        left += image.width + GAP
-    return np.asarray(sheet)
-
-
-def stack(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """(H, W, 3) uint8 images below each other, on white."""
-    height = sum(len(each) + GAP for each in rows) - GAP
-    sheet = np.full((height, max(each.shape[1] for each in rows), 3), 255, np.uint8)
-    top = 0
-    for each in rows:
-        sheet[top : top + len(each), : each.shape[1]] = each
-        top += len(each) + GAP
-    return sheet
-
-
-def results_of(folder: Path, stem: str, both: bool) -> list[Path]:
-    """What to show of a pair in a run's folder: grey and colour, or the one in colour if any; nothing: no result."""
-    grey, colour = (folder / kind / f"{stem}.png" for kind in ("recon", "color"))
-    if not grey.exists():
-        return []
-    best = colour if colour.exists() else grey
-    return [grey, best] if both else [best]
+from util.images.sheet import row, stack
+from util.run.contact_sheet import results_of
 
 
 def main(argv: list[str] | None = None) -> int:

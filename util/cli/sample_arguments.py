@@ -168,6 +168,11 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         help="also save the state after every step in progress/ (default: off)",
     )
     ours.add_argument(
+        "--contact_sheet",
+        action="store_true",
+        help="also write contact_sheet.png, a page with all results and their sources (default: off)",
+    )
+    ours.add_argument(
         "--overwrite",
         action="store_true",
         help="fuse a pair again even if its result is there, made from the same files by the same "

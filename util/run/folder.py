@@ -27,6 +27,7 @@ from util.images.single import given_files
 from util.images.source_folders import check_named, source_folders
 from util.prior import choose_prior, open_prior
 from util.ranks import World
+from util.run.contact_sheet import write_contact_sheet
 from util.run.fusing import batch_fuser
 from util.run.options import RunOptions
 from util.run.places import check_file, check_places
@@ -109,8 +110,10 @@ def find_sources(settings: FolderSettings) -> tuple[list[PairFiles], list[Proble
         check_named(settings.sources, settings.ir or settings.vi)
     single = given_files(settings.sources or (settings.ir, settings.vi))
     if single is not None:
-        if settings.output is not None and settings.record:
-            raise ValueError("steps are recorded in a folder: give --save_dir, not the name of one file")
+        if settings.output is not None and (settings.record or settings.contact_sheet):
+            raise ValueError(
+                "recorded steps and contact sheets lie in a folder: give --save_dir, not the name of one file"
+            )
         check_file(settings.output, settings.save_dir, single, settings.fusion.samples)
         return [single], [], [path.with_suffix("") for path in single.paths]
     if settings.output is not None:
@@ -167,7 +170,19 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
     runner.run(shared.pairs, shared.problems)
     if world.first:
         shared.complete()
+        if settings.contact_sheet:
+            add_contact_sheet(record, run)
     return record, shared.exit_status()
+
+
+def add_contact_sheet(record: RunRecord, run: FolderRun) -> None:
+    """The page with all results; that it cannot be written costs no image, but is told."""
+    try:
+        record.sheets = write_contact_sheet(
+            run.settings.save_dir, record, run.pairs, run.ranges, run.settings.max_pixels
+        )
+    except OSError as error:
+        record.sheet_problem = f"it cannot be written ({error.strerror or error})"
 
 
 def dry_run(run: FolderRun) -> int:

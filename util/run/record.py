@@ -71,6 +71,8 @@ class RunRecord:
         self.planned: list[str] = []  # their stems, of which the file names those that have not been tried
         self.interrupted = False
         self.stopped = ""  # why the run ended before its last pair, if it did of itself
+        self.sheets: list[Path] = []  # pages with all results
+        self.sheet_problem = ""  # why there is none, though one was asked for
         self._started = datetime.now(timezone.utc)
         self._clock = time.monotonic()
 
@@ -97,10 +99,10 @@ class RunRecord:
 
     @property
     def exit_status(self) -> int:
-        """0 when every pair is fused, 1 when some are not, 130 after an interruption."""
+        """0 when every pair is fused, 1 when some are not or the sheet is missing, 130 after an interruption."""
         if self.interrupted:
             return 130
-        return 1 if self.of("failed") or self.stopped else 0
+        return 1 if self.of("failed") or self.stopped or self.sheet_problem else 0
 
     def write(self) -> None:
         """Write the file. Raises OSError."""
@@ -134,6 +136,9 @@ class RunRecord:
         if times:
             lines[0] += f" ({duration(statistics.mean(times))} a pair)"
         lines += [shown(f"results: {path}") for path in where]
+        lines += [shown(f"contact sheet: {sheet}") for sheet in self.sheets]
+        if self.sheet_problem:
+            lines.append(shown(f"no contact sheet: {self.sheet_problem}"))
         lines += [shown(f"failed: {record.stem}: {record.reason}") for record in failed]
         untried = self.total - len(self.pairs) + len(self.of("untried"))
         if self.stopped:

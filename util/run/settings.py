@@ -49,6 +49,7 @@ class FolderSettings:
     limit: int | None = None
     max_pixels: int | None = None
     record: bool = False
+    contact_sheet: bool = False
     overwrite: bool = False
     quiet: bool = False
     command: str = ""

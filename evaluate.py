@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from util.cli.evaluate_arguments import evaluate_parser
-from util.cli.evaluate_methods import compare_methods, measure_folder
+from util.cli.evaluate_methods import compare_methods, measure_folder, tell
 from util.evaluation.folders import Result
 from util.evaluation.measuring import available_workers
 from util.evaluation.metrics import METRICS, PAPER_METRICS, ZOO_METRICS
 from util.evaluation.published import read_published
 from util.evaluation.tables import Format, Table, render
 from util.files import project_root, write_atomically
+from util.images.image_io import pixel_limit
 from util.logger import get_logger
-from util.process import stop_on_signals
+from util.process import print_any_name, stop_on_signals
 
 if TYPE_CHECKING:
     from util.run.settings import FolderSettings
@@ -74,7 +75,8 @@ def folder_settings(args: argparse.Namespace) -> Callable[[Path], FolderSettings
             raise ValueError(f"--sample_flags: --{name} does not go with --table, which chooses it itself")
     get_logger(given.quiet)
     asked = {
-        name: getattr(given, name) or getattr(args, name) for name in ("model_config", "diffusion_config")
+        name: getattr(given, name) or getattr(args, name)
+        for name in ("model_config", "diffusion_config", "max_pixels")
     }
 
     def configure(fusion_config: Path) -> FolderSettings:
@@ -103,7 +105,6 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
 
     published = read_published(args.published)
     configure = folder_settings(args)
-    stop_on_signals()
     numbers = list(dict.fromkeys(args.table))
     for number in numbers:
         if number not in published:
@@ -118,10 +119,10 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
         args.workers,
     )
     runs = TableRuns(settings, configure)
-    tables = []
+    tables, unsaid = [], False
     for number in numbers:
         tables.append(runs.table(published[number], fusion_configs(args, number), shown[number]))
-        print(render(tables[-1], args.format))  # noqa: T201
+        unsaid |= tell(render(tables[-1], args.format))
     if args.tables_dir:
         for table in tables:
             for form in get_args(Format):
@@ -131,7 +132,7 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
             if result:
                 path = args.tables_dir / f"{dataset}_{config.stem}.json"
                 write_atomically(path, result.evaluation.to_json().encode())
-    return tables, runs.finished, runs.exit_status
+    return tables, runs.finished, max(runs.exit_status, int(unsaid))
 
 
 def write_pictures(args: argparse.Namespace, tables: list[Table], results: list[Result]) -> None:
@@ -156,18 +157,21 @@ def write_pictures(args: argparse.Namespace, tables: list[Table], results: list[
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     get_logger()
+    stop_on_signals()
+    print_any_name()
     status = 2
     try:
-        if args.table:
-            tables, results, status = make_tables(args)
-        elif args.method or args.methods:
-            tables, results, status = compare_methods(args)
-        else:
-            tables, (results, status) = [], measure_folder(args)
-        if results:
-            write_pictures(args, tables, results)
-        else:
-            log.error("nothing could be evaluated")
+        with pixel_limit(args.max_pixels):
+            if args.table:
+                tables, results, status = make_tables(args)
+            elif args.method or args.methods:
+                tables, results, status = compare_methods(args)
+            else:
+                tables, (results, status) = [], measure_folder(args)
+            if results:
+                write_pictures(args, tables, results)
+            else:
+                log.error("nothing could be evaluated")
         return status
     except ValueError as error:
         log.error(error)

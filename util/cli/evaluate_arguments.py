@@ -14,7 +14,8 @@ from util.evaluation.views import Box
 
 _EPILOG = """\
 exit status: 0 all evaluated (with --table: all data sets that are there; missing ones are named below the
-table); 1 some files are missing, extra or unusable, or some fusion failed; 2 nothing evaluated; 130 interrupted
+table); 1 some files are missing, extra or unusable, some fusion failed, or a report or the table cannot be written;
+2 nothing evaluated; 130 interrupted
 """
 
 
@@ -139,6 +140,12 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "Qabf without quirks; zoo: as the toolbox of the infrared-visible survey (default: ddfm)",
     )
     add("--workers", type=positive, metavar="N", help="images at a time (default: one for each core)")
+    add(
+        "--max_pixels",
+        type=positive,
+        metavar="N",
+        help="images with more pixels are not opened (default: 89,478,485, Pillow's limit)",
+    )
 
 
 def _add_tables(parser: argparse.ArgumentParser, root: Path) -> None:

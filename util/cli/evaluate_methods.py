@@ -18,6 +18,7 @@ from util.evaluation.origin import origin_of
 from util.evaluation.problems import problem_lines
 from util.evaluation.tables import Table, printed, render
 from util.files import write_atomically
+from util.process import say
 
 log = logging.getLogger("ddfm")
 
@@ -41,15 +42,25 @@ def measure_folder(args: argparse.Namespace) -> tuple[list[Result], int]:
         log.error(line)
     if not evaluation.images:
         return [], 2
-    print(evaluation.table())  # noqa: T201
-    for note in plain_notes(comparison):
-        print(note)  # noqa: T201
+    unsaid = tell("\n".join([evaluation.table(), *plain_notes(comparison)]))
     for path, content in ((args.json, evaluation.to_json), (args.csv, evaluation.to_csv)):
         if path is not None:
             write_atomically(path, content().encode(errors="backslashreplace"))
     kept = [triple for triple in triples if triple.stem in evaluation.images]
     name, origin = dataset_name(args.fused), recorded_origin(args.fused)
-    return [Result(name, "fused", evaluation, kept, origin, labels)], 1 if evaluation.problems else 0
+    return [
+        Result(name, "fused", evaluation, kept, origin, labels)
+    ], 1 if evaluation.problems or unsaid else 0
+
+
+def tell(text: str) -> bool:
+    """Print to standard output; whether that failed, which is logged."""
+    unsaid = say(text)
+    if unsaid:
+        log.error(
+            f"the table cannot be printed ({unsaid}); files that were asked for are written all the same"
+        )
+    return bool(unsaid)
 
 
 def recorded_origin(folder: Path) -> str:
@@ -90,17 +101,17 @@ def compare_methods(args: argparse.Namespace) -> tuple[list[Table], list[Result]
         return [], [], 2
     tests = comparison.paired_tests(args.against) if args.against else []
     table = comparison.table()
-    print(render(table, args.format))  # noqa: T201
-    if args.intervals:
-        print(intervals_text(comparison))  # noqa: T201
-    if tests:
-        print(tests_text(tests, args.against))  # noqa: T201
+    texts = [render(table, args.format)]
+    texts += [intervals_text(comparison)] if args.intervals else []
+    texts += [tests_text(tests, args.against)] if tests else []
+    unsaid = tell("\n".join(texts))
     if args.json:
         content = {**comparison.to_dict(), "tests": [_plain(test) for test in tests], "against": args.against}
         write_atomically(args.json, (json.dumps(content, indent=2) + "\n").encode())
     if args.csv:
         write_atomically(args.csv, values_csv(comparison).encode(errors="backslashreplace"))
-    return [table], results_of(comparison, jobs), 1 if any(comparison.problems.values()) else 0
+    failed = unsaid or any(comparison.problems.values())
+    return [table], results_of(comparison, jobs), 1 if failed else 0
 
 
 def results_of(comparison: Comparison, jobs: list[Job]) -> list[Result]:

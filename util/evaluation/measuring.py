@@ -19,7 +19,7 @@ from util.evaluation.comparison import Comparison, Measured, Scores, plain_names
 from util.evaluation.measures import correlation_with
 from util.evaluation.metric_image import Image
 from util.evaluation.metrics import PAPER_METRICS, Protocol, check_size, evaluate_images
-from util.images.image_io import grey_from_rgb, read_image
+from util.images.image_io import grey_from_rgb, most_pixels, pixel_limit, read_image
 from util.images.pairs import Problem, fitted_size
 
 Picture = Path | NDArray[np.uint8]
@@ -136,8 +136,13 @@ def measure_all(
             yield from pool.map(score, jobs)
     else:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=keep_freed_memory) as pool:
+        with ProcessPoolExecutor(workers, context, _start_worker, (most_pixels(),)) as pool:
             yield from pool.map(score, jobs, chunksize=max(1, len(jobs) // (8 * workers)))
+
+
+def _start_worker(pixels: int | None) -> None:
+    keep_freed_memory()
+    pixel_limit(pixels).__enter__()  # as long as the process lives
 
 
 def compare(

@@ -136,7 +136,7 @@ def own_range(path: Path, max_pixels: int | None = None) -> ValueRange | None:
 def _explained(name: str, max_pixels: int | None) -> Iterator[None]:
     """Whatever decoding raises becomes an ImageError that names the file."""
     try:
-        with _limit(max_pixels):
+        with pixel_limit(max_pixels):
             yield
     except ImageError:
         raise
@@ -179,9 +179,14 @@ def _decode(content: bytes, name: str) -> DeepImage | np.ndarray:
         raise ImageError(f"{name}: colour mode {image.mode} is not known; save it as grey or RGB") from error
 
 
+def most_pixels() -> int | None:
+    """Of an image that is opened at all; None: as many as there is memory for."""
+    return Image.MAX_IMAGE_PIXELS
+
+
 @contextlib.contextmanager
-def _limit(pixels: int | None) -> Iterator[None]:
-    """With Pillow's limit set to this."""
+def pixel_limit(pixels: int | None) -> Iterator[None]:
+    """With Pillow's limit set to this, for all threads; None leaves it as it is."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = before if pixels is None else pixels
     try:

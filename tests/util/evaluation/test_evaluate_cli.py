@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from PIL import Image
 import evaluate as command
 from tests.util.evaluation.test_metrics import picture
 from util.evaluation.metrics import METRICS, evaluate
+from util.images.image_io import most_pixels, pixel_limit
 
 
 @pytest.fixture
@@ -115,3 +118,52 @@ def test_wrong_metric_is_named(folders: Path, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as stopped:
         run(folders, "--metrics", "EN,FID")
     assert stopped.value.code == 2 and "unknown metric 'fid'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_limit_of_pixels(folders: Path, capsys: pytest.CaptureFixture[str], several: bool):
+    """It refuses what is larger, in threads as in one; and what is allowed is read by the report too."""
+    workers = ("--workers", "2" if several else "1")
+    assert run(folders, *workers, "--max_pixels", str(70 * 100 // 2 - 1)) == 2
+    error = capsys.readouterr().err
+    assert "a.png" in error and "pixels" in error and "--max_pixels" in error
+    assert run(folders, *workers, "--max_pixels", str(70 * 100), "--report", str(folders / "r.html")) == 0
+    with pixel_limit(3000):
+        assert run(folders, *workers) == 2
+        assert run(folders, *workers, "--max_pixels", "7000", "--report", str(folders / "r.html")) == 0
+        assert most_pixels() == 3000
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_table_that_cannot_be_printed_is_no_success(folders: Path):
+    """The files are written all the same."""
+    line = [part for side in ("ir", "vi") for part in (f"--{side}", str(folders / side))]
+    for more in (["--fused", str(folders / "fused")], ["--method", f"ours={folders / 'fused'}"]):
+        written = folders / "written.json"
+        command_line = [
+            sys.executable,
+            str(command.ROOT / "evaluate.py"),
+            *line,
+            *more,
+            "--json",
+            str(written),
+        ]
+        with open("/dev/full", "w") as full:  # noqa: PTH123
+            done = subprocess.run(command_line, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and "cannot be printed (No space left on device)" in done.stderr
+        written.unlink()
+
+
+def test_an_interruption_is_told(folders: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("util.cli.evaluate_methods.compare", interrupted)
+    assert run(folders) == 130
+
+
+def test_a_report_that_cannot_be_written(folders: Path, capsys: pytest.CaptureFixture[str]):
+    (folders / "file").write_text("")
+    assert run(folders, "--report", str(folders / "file/r.html")) == 1
+    error = capsys.readouterr().err
+    assert "a report cannot be written" in error and str(folders / "file") in error

@@ -86,10 +86,12 @@ class FusionConfig:
         """What is said of the range of each of ``count`` sources. Raises ValueError where they are not as many."""
         if self.ranges is None and count != 2 and (self.ir_range or self.vi_range):
             raise ValueError(f"ir_range and vi_range are of two sources, but there are {count}: give ranges")
-        found = [self.ir_range, self.vi_range] + [None] * (count - 2) if self.ranges is None else self.ranges
+        found: list[Range] = [self.ir_range, self.vi_range, *[None] * (count - 2)]
+        if self.ranges is not None:
+            found = list(self.ranges)
         if len(found) != count:
             raise ValueError(f"ranges has {len(found)}, but there are {count} sources")
-        return list(found)
+        return found
 
     def with_ranges(self, ranges: list[Range]) -> FusionConfig:
         """The same with these of the sources, said as before: two by their names, or as a list."""

@@ -110,7 +110,8 @@ def calibrate(args: argparse.Namespace) -> str:
         args.model_config, diffusion=DiffusionConfig(timestep_respacing=args.steps), device="cpu"
     )
     found: dict[str, Calibration] = {}
-    fused_by: dict[str, Rectification] = {"local_fast": LocalFast(task=task), "local": Local(task=task)}
+    local = Local(task=task)
+    fused_by: dict[str, Rectification] = {"local_fast": LocalFast(task=task), "local": local}
     for scene in pairs:
         sigmas = [[args.noise]] * 2
         drawn = draw_sources(scene.noisy, sigmas, prior, sample_seeds(args.seed, args.samples))
@@ -121,7 +122,8 @@ def calibrate(args: argparse.Namespace) -> str:
             rows = fuse(None, drawn, diffusion=prior.diffusion, rectification=rectification)
             found.setdefault(f"`{name}`, `prior: noise`", Calibration()).add(of_rows(rows), clean)
         if args.chains:
-            for label, spread in chains(args, scene, prior, fused_by["local"]).items():
+            clean = fuse(None, scene.clean, diffusion=prior.diffusion, rectification=local)
+            for label, spread in chains(args, scene, prior, local).items():
                 found.setdefault(label, Calibration()).add(spread, clean)
     expected = [f"{student.cdf(times, args.samples - 1) * 2 - 1:.0%}" for times in (1, 2)]
     heads = ["", "error", "spread", "error / spread", "within 1 deviation", "within 2"]

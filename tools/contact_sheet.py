@@ -1,4 +1,4 @@
-"""One picture of one or more runs: a row for each pair with both sources and each run's result.
+"""One picture of one or more runs: a row for each pair with its sources and each run's result.
 
 python -m tools.contact_sheet --results output output/local --out docs/results.png
 
@@ -24,6 +24,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--input", type=Path, default=Path("input"), help="the pairs (default %(default)s)")
     parser.add_argument(
+        "--sources",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="their folders, as of sample.py, in place of --input",
+    )
+    parser.add_argument(
         "--results", type=Path, nargs="+", default=[Path("output")], help="of a run each (default: output)"
     )
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
@@ -31,16 +38,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--stems", nargs="+", help="only these pairs (default: all that have a result)")
     args = parser.parse_args(argv)
     rows = []
-    for pair in find_pairs(args.input / "ir", args.input / "vi")[0]:
+    for pair in find_pairs(*(args.sources or (args.input / "ir", args.input / "vi")))[0]:
         found = [results_of(folder, pair.stem, len(args.results) == 1) for folder in args.results]
         if all(found) and (args.stems is None or pair.stem in args.stems):
-            paths = [pair.ir, pair.vi, *(path for of_run in found for path in of_run)]
+            paths = [*pair.paths, *(path for of_run in found for path in of_run)]
             rows.append(row([decode_rgb(path.read_bytes(), str(path)) for path in paths], args.height))
     if not rows:
-        sys.exit(
-            f"contact_sheet: no pair of {args.input} has a result in {', '.join(map(str, args.results))}: run "
-            "sample.py first"
-        )
+        where, runs = (", ".join(map(str, names)) for names in (args.sources or [args.input], args.results))
+        sys.exit(f"contact_sheet: no pair of {where} has a result in {runs}: run sample.py first")
     write_png(args.out, stack(rows))
     print(f"wrote {args.out}")
     return 0

@@ -47,6 +47,8 @@ TONES: dict[str, tuple[str, float | None]] = {
     "strong": ("much more contrast", 0.5),
 }
 
+SAMPLES = {1: "none: one result", 4: "from 4 samples", 8: "from 8 samples", 16: "from 16 samples"}
+
 Noise = Literal["preset", "auto", "off"]
 
 
@@ -63,7 +65,10 @@ def _official_is_here() -> bool:
 
 @dataclass(frozen=True)
 class Choices:
-    """How a scene is to be fused. ``steps`` None: as many as the method has. Raises ValueError for unknown names."""
+    """How a scene is to be fused. ``steps`` None: as many as the method has. Raises ValueError for unknown names.
+
+    ``samples``: more than one show how uncertain the result is; a sampler that would draw no noise then does (eta 1).
+    """
 
     method: str = "local"
     scene: str = "auto"
@@ -71,6 +76,7 @@ class Choices:
     steps: int | None = None
     noise: Noise = "preset"
     tone: str = "preset"
+    samples: int = 1
 
     def __post_init__(self) -> None:
         _check("method", self.method, METHODS)
@@ -78,17 +84,21 @@ class Choices:
         _check("prior", self.prior, priors())
         _check("noise", self.noise, get_args(Noise))
         _check("tone", self.tone, TONES)
+        _check("number of samples", self.samples, SAMPLES)
         if self.steps is not None and (isinstance(self.steps, bool) or not isinstance(self.steps, int)):
             raise ValueError(f"the number of steps is {self.steps!r}, but must be a whole number")
 
     def preset(self) -> Preset:
         """The configurations chosen. Raises ValueError where they do not go together."""
+        eta = 1.0 if self.samples > 1 and preset(self.method).fusion.prior is True else None
         chosen = preset(
             self.method,
             model_config=None if self.prior == "auto" else self.prior,
             steps=self.steps,
             noise=None if self.noise == "preset" else self.noise,
             tone=TONES[self.tone][1],
+            samples=self.samples,
+            eta=eta,
         )
         em = chosen.fusion.em
         if isinstance(em, LocalFast) and self.scene != "auto":
@@ -96,6 +106,6 @@ class Choices:
         return dataclasses.replace(chosen, fusion=dataclasses.replace(chosen.fusion, em=em))
 
 
-def _check(what: str, value: object, known: Iterable[str]) -> None:
+def _check(what: str, value: object, known: Iterable[object]) -> None:
     if value not in list(known):
-        raise ValueError(f"there is no {what} {value!r:.80}; there are {', '.join(known)}")
+        raise ValueError(f"there is no {what} {value!r:.80}; there are {', '.join(map(str, known))}")

@@ -77,7 +77,7 @@ class Run:
         check_sizes(pictures)
         self.desk, self.pictures, self.choices = desk, list(pictures), choices
         self.preset = choices.preset()
-        self._reason, self._step, self._steps = "", None, 0
+        self._reason, self._step, self._steps, self._taken = "", None, 0, 0
         self._began = self._seen = time.monotonic()
         self._words = "waiting for the scene before"
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -133,7 +133,15 @@ class Run:
         }
         medical = self._scene() == "mif"
         return Outcome(
-            self.pictures, fused.grey, fused.color, medical, provenance, seconds, scores, unmeasured
+            self.pictures,
+            fused.grey,
+            fused.color,
+            medical,
+            provenance,
+            seconds,
+            scores,
+            unmeasured,
+            fused.deviation,
         )
 
     def _scene(self) -> str:
@@ -143,7 +151,7 @@ class Run:
 
     def _on_step(self, step: Step) -> None:
         self._steps = self._steps or step.index + 1
-        self._step = step
+        self._taken, self._step = self._taken + 1, step
         self._check()
 
     def _check(self) -> None:
@@ -167,5 +175,9 @@ class Run:
             luma = full_range_luma(step.x_t)[0, 0, :height, :width].cpu().numpy()
         levels = stretch(luma) if getattr(self.preset.fusion.em, "stretch", True) else levels_of(luma)
         return Progress(
-            self._words, seconds, self._steps - step.index, self._steps, round_to_uint8(np.asarray(levels))
+            self._words,
+            seconds,
+            self._taken,
+            self._steps * self.choices.samples,
+            round_to_uint8(np.asarray(levels)),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.themes import Base
 
 from util.page import markup
-from util.page.choices import METHODS, NOISES, SCENES, TONES, priors
+from util.page.choices import METHODS, NOISES, SAMPLES, SCENES, TONES, priors
 from util.page.fusing import Stopped
 from util.page.visit import Form, Visits
 
@@ -87,6 +87,7 @@ def build(visits: Visits) -> gr.Blocks:
                         minimum=0,
                         elem_id="steps",
                     )
+                    samples = _choice("Uncertainty (noisy images, or a DDFM method)", SAMPLES, "samples")
                 with gr.Row():
                     go = gr.Button("Fuse", variant="primary", elem_id="go")
                     stop = gr.Button("Stop", interactive=False, elem_id="stop")
@@ -144,7 +145,7 @@ def build(visits: Visits) -> gr.Blocks:
         method.change(_about, method, about, **quick)
         go.click(
             fuse,
-            [sample, *uploads, method, scene, noise, tone, prior, steps],
+            [sample, *uploads, method, scene, noise, tone, prior, steps, samples],
             [stage, downloads, png, archive, details, go, stop],
             concurrency_limit=1, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
@@ -161,7 +162,7 @@ def build(visits: Visits) -> gr.Blocks:
     return page
 
 
-def _choice(label: str, words: dict[str, str], elem_id: str) -> gr.Dropdown:
+def _choice(label: str, words: Mapping[Any, str], elem_id: str) -> gr.Dropdown:
     return gr.Dropdown(
         [(text, name) for name, text in words.items()], value=next(iter(words)), label=label, elem_id=elem_id,
         filterable=False,

@@ -11,6 +11,7 @@ from html import escape
 import numpy as np
 
 from util.images.png import encode_preview
+from util.images.uncertainty import LIMIT
 from util.page.colour_bar import Bar, bar_of
 from util.page.fusing import Progress
 from util.page.outcome import Outcome
@@ -123,6 +124,10 @@ def views(outcome: Outcome) -> list[Shown]:
         found.append(Shown("colour", "Fused, colour", outcome.colour, "with the colours of its source", bar))
     bar = bar_of(outcome.grey) if outcome.medical else None
     found.append(Shown("grey", "Fused, grey", outcome.grey, "its brightness alone", bar))
+    if outcome.deviation is not None:
+        values = np.rint(np.clip(outcome.deviation, 0, LIMIT) * (255 / LIMIT)).astype(np.uint8)
+        bar = Bar(((0, 0, 0), (255, 255, 255)), "0", f"{LIMIT:g} levels or more")
+        found.append(Shown("uncertainty", "Uncertainty", values, "how far samples of the result differ", bar))
     for number, picture in enumerate(outcome.sources):
         bar = bar_of(picture.pixels) if outcome.medical else None
         label = f"{ordinal(number)} image"
@@ -207,6 +212,7 @@ def _made(outcome: Outcome) -> str:
         "steps": made["steps"],
         "prior": words,
         "seed": made["seed"],
+        "samples": made.get("samples", 1),
         "noise taken off": ", ".join(f"{sigma:.1f}" for sigma in made["noise"]) + " grey levels",
         "device": made.get("device", "cpu"),
         "version": f"DDFM {made['versions']['ddfm']}, torch {made['versions']['torch']}",

@@ -15,6 +15,7 @@ import numpy as np
 
 from util.evaluation.metrics import PAPER_METRICS, evaluate
 from util.images.png import write_png
+from util.images.uncertainty import scale_text, uncertainty_picture
 from util.page.pictures import Picture
 
 LEAST = ("MI_min", "VIF_min", "CC_min", "SSIM_min")
@@ -28,7 +29,8 @@ class Outcome:
     """A fused scene. ``grey``: (H, W) uint8; ``colour``: (H, W, 3) uint8, None where all sources are grey.
 
     ``scores``: of :data:`MEASURED`, empty where they cannot be, with ``unmeasured`` saying why. ``medical``: whether
-    the scene is. ``provenance``: what made it. ``seconds``: of the fusion alone.
+    the scene is. ``provenance``: what made it. ``seconds``: of the fusion alone. ``deviation``: of several samples at
+    each pixel, (H, W) in grey levels, None of a single one.
     """
 
     sources: Sequence[Picture]
@@ -39,6 +41,7 @@ class Outcome:
     seconds: float
     scores: dict[str, float]
     unmeasured: str = ""
+    deviation: np.ndarray | None = None
 
     @property
     def best(self) -> np.ndarray:
@@ -70,6 +73,10 @@ def write_files(outcome: Outcome, folder: Path) -> tuple[Path, Path]:
         images["fused_colour.png"] = outcome.colour
     for name, image in {"fused.png": outcome.best, **images}.items():
         write_png(folder / name, image, text)
+    if outcome.deviation is not None:
+        scale = {"scale": scale_text(outcome.deviation.shape[1])}
+        write_png(folder / "uncertainty.png", uncertainty_picture(outcome.deviation), {**text, **scale})
+        images["uncertainty.png"] = outcome.deviation
     sources = {f"source_{number}.png": source.pixels for number, source in enumerate(outcome.sources, 1)}
     for name, image in sources.items():
         write_png(folder / name, image)

@@ -33,6 +33,9 @@ def test_choices_are_made():
         "mif", 0.2, 5, "off", "grey",
     )  # fmt: skip
     assert Choices("released", steps=7).preset().diffusion.timestep_respacing == 7
+    several = Choices("quick", samples=4).preset().fusion
+    assert (several.samples, several.eta, Choices("quick").preset().fusion.eta) == (4, 1.0, 0.0)
+    assert Choices("local", samples=4).preset().fusion.eta == 0.0  # where no sampler takes steps
     for scene in SCENES:
         Choices("local", scene).preset()
         Choices("released", scene).preset()  # which knows no scenes
@@ -47,6 +50,7 @@ def test_choices_are_made():
         ({"prior": "../../models/x.pt"}, "no prior"),
         ({"noise": [1.0]}, "no noise"),
         ({"tone": 7}, "no tone"),
+        ({"samples": 1_000_000}, "no number of samples 1000000; there are 1, 4, 8, 16"),
         ({"steps": 2.5}, "steps is 2.5, but must be a whole number"),
         ({"steps": True}, "steps is True"),
     ],

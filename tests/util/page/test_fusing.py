@@ -16,7 +16,7 @@ from PIL import Image
 from ddfm import preset
 from tests.conftest import make_pair
 from util.images.png import read_png_text
-from util.page import fusing
+from util.page import fusing, markup
 from util.page.choices import Choices
 from util.page.fusing import Desk, Progress, Run, Stopped
 from util.page.limits import Limits
@@ -94,6 +94,26 @@ def test_the_files_tell_what_made_them(tmp_path: Path, pictures: list[Picture]):
     ):
         assert np.array_equal(np.asarray(grey), outcome.grey)
         assert np.array_equal(np.asarray(source), pictures[1].rgb)
+
+
+def test_several_samples_tell_how_uncertain_it_is(tmp_path: Path, pictures: list[Picture]):
+    run = Run(Desk(Limits(), "cpu"), pictures, Choices("quick", steps=2, samples=4))
+    seen = follow(run)
+    outcome = run.outcome()
+    assert (
+        outcome.deviation is not None and outcome.deviation.shape == (70, 90) and outcome.deviation.max() > 0
+    )
+    assert outcome.provenance["samples"] == 4 and outcome.provenance["eta"] == 1.0
+    assert all(progress.steps in (0, 8) and progress.done <= 8 for progress in seen)
+    assert "Uncertainty" in [view.label for view in markup.views(outcome)]
+    (tmp_path / "out").mkdir()
+    with zipfile.ZipFile(write_files(outcome, tmp_path / "out")[1]) as packed:
+        packed.extract("uncertainty.png", tmp_path)
+    assert read_png_text(tmp_path / "uncertainty.png")["scale"].startswith("standard deviation")
+    run = Run(Desk(Limits(), "cpu"), pictures, Choices("local_fast", samples=4))
+    follow(run)
+    with pytest.raises(ValueError, match="without a prior nothing is random"):
+        run.outcome()
 
 
 def test_three_images_have_no_metrics_of_two(tmp_path: Path, pair: tuple[Path, Path]):

@@ -9,6 +9,7 @@ import shlex
 import sys
 
 from util.cli.sample_arguments import sample_parser
+from util.configs import nearest
 from util.files import project_root
 from util.logger import get_logger
 from util.presets import preset
@@ -97,7 +98,12 @@ def start(args: argparse.Namespace, world: World) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = sample_parser(project_root()).parse_args(argv)
+    parser = sample_parser(project_root())
+    args, rest = parser.parse_known_args(argv)
+    if rest:
+        flags = [f"--{name}" for name in vars(args)]
+        hint = nearest(rest[0], flags) or "; folders and files are named by flags, such as --input DIR"
+        parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     try:
         world = join_world()
     except ValueError as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from util.images.advice import other_layout
 from util.images.image_io import SUFFIXES
 from util.images.named_datasets import TABLE_DATASETS, NamedDataset
 from util.images.pairs import InputError
@@ -196,5 +197,5 @@ def _nothing(root: Path) -> str:
     held = f"it holds the folders {', '.join(here[:12])}" if here else "it holds no folder"
     return (
         f"no pair of folders with images in {root} or in {_DEPTH} levels below ({held}); looked for {names}, in any "
-        f"case, also in test, val and train"
+        f"case, also in test, val and train{other_layout(root)}"
     )

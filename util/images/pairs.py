@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from util.images.advice import missing_folder
 from util.images.image_io import SUFFIXES, ImageError, SourceImage, ValueRange, read_image, upright_size
 from util.images.matching import BY_STEM, Listing, Matching, suggest
 
@@ -163,7 +164,7 @@ def images_by_stem(folder: Path) -> dict[str, list[Path]]:
     """
     if not folder.is_dir():
         raise InputError(
-            f"{folder} is not a folder; pairs are files of the same name in a folder ir and a folder vi "
+            f"{missing_folder(folder)}; pairs are files of the same name in a folder ir and a folder vi "
             "(--input DIR, or --ir DIR --vi DIR, or --sources DIR DIR ...)"
         )
     found: dict[str, list[Path]] = defaultdict(list)

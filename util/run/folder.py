@@ -20,6 +20,7 @@ from util.allocator import keep_freed_memory
 from util.checkpoint import obtain
 from util.device import device_label
 from util.files import project_root
+from util.images.advice import swapped
 from util.images.matching import parse_matching
 from util.images.pairs import PairFiles, Problem, find_pairs, listed, load_pair, source_names
 from util.images.ranges import sequence_range
@@ -106,9 +107,12 @@ def find_sources(settings: FolderSettings) -> tuple[list[PairFiles], list[Proble
 
     Raises ValueError when there are none, and when a result would take the place of a source.
     """
+    ir, vi = settings.ir, settings.vi
     if settings.sources:
-        check_named(settings.sources, settings.ir or settings.vi)
-    single = given_files(settings.sources or (settings.ir, settings.vi))
+        check_named(settings.sources, ir or vi)
+    elif ir is not None and vi is not None and swapped(ir, vi):
+        log.warning(f"{ir} is taken for infrared and {vi} for visible, but their names say the opposite")
+    single = given_files(settings.sources or (ir, vi))
     if single is not None:
         if settings.output is not None and (settings.record or settings.contact_sheet):
             raise ValueError(
@@ -121,10 +125,11 @@ def find_sources(settings: FolderSettings) -> tuple[list[PairFiles], list[Proble
             f"{settings.output} is to be the result of one pair: name its files, --ir FILE and --vi FILE, or give "
             "--save_dir for the results of folders"
         )
-    named = settings.sources or settings.ir or settings.vi
-    if not named and settings.input == project_root() / "input":
+    if settings.input == project_root() / "input" and not settings.sources and (ir is None or vi is None):
+        if ir or vi:  # nobody wants them with the sample pairs
+            raise ValueError(f"{ir or vi} is named without the other folder: give both --ir and --vi")
         log.info(f"no sources are named: those in {settings.input}")
-    folders = source_folders(settings.input, settings.ir, settings.vi, settings.sources)
+    folders = source_folders(settings.input, ir, vi, settings.sources)
     pairs, problems = find_pairs(*folders, matching=parse_matching(settings.match))
     check_places(settings.save_dir, pairs)
     return pairs, problems, list(folders)
@@ -196,6 +201,10 @@ def dry_run(run: FolderRun) -> int:
             failed.append(Problem(files.stem, str(error)))
     for problem in failed:
         log.error(f"{problem.stem}: {problem.reason}")
+    count = len(run.pairs) + len(run.problems) - len(failed)
+    log.info(
+        f"{count} of {count + len(failed)} can be fused, into {run.settings.output or run.settings.save_dir}"
+    )
     return 1 if failed else 0
 
 

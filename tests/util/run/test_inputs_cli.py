@@ -209,3 +209,48 @@ def test_what_reproduces_ends_by_naming_what_is_for_looking_at(
     assert run(*pair, "--preset", "exp_1_paper", "--steps", "1", "--quiet") == 0
     assert run(*pair, "--preset", "local_fast") == 0
     assert "reproduces DDFM" not in capsys.readouterr().err
+
+
+def test_folders_in_each_others_place_are_said_to_be(run: SampleRun, capsys: pytest.CaptureFixture[str]):
+    named(("a.png", "a.png"))
+    assert run("--ir", "in/vi", "--vi", "in/ir", "--dry_run") == 0
+    error = capsys.readouterr().err
+    assert "WARNING: in/vi is taken for infrared and in/ir for visible" in error
+    assert "1 of 1 can be fused, into out" in error
+
+
+def test_one_folder_is_not_paired_with_the_sample_pairs(run: SampleRun, capsys: pytest.CaptureFixture[str]):
+    flags = named(("a.png", "a.png"))
+    assert run("--ir", "in/ir") == 2
+    assert "in/ir is named without the other folder: give both --ir and --vi" in capsys.readouterr().err
+    assert run("--ir", "in/ir", *flags) == 0  # the other is in --input
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        (["--save-dir", "out"], "unrecognized arguments: --save-dir out; did you mean --save_dir?"),
+        (
+            ["pairs"],
+            "unrecognized arguments: pairs; folders and files are named by flags, such as --input DIR",
+        ),
+    ],
+)
+def test_wrong_usage_says_what_is_right(
+    run: SampleRun, line: list[str], words: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        run(*line)
+    assert ended.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_folders_of_other_names_can_be_named(run: SampleRun, capsys: pytest.CaptureFixture[str]):
+    named(("a.png", "a.png"))
+    Path("in/ir").rename("in/thermal")
+    Path("in/vi").rename("in/rgb")
+    assert run("--input", "in") == 2
+    error = capsys.readouterr().err
+    assert "name its two folders: --ir in/thermal --vi in/rgb" in error
+    assert run("--ir", "in/thermal", "--vi", "in/rgb") == 0
+    assert run("--input", "inn") == 2
+    assert "inn is not there; did you mean in?" in capsys.readouterr().err

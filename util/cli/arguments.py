@@ -6,6 +6,7 @@ import argparse
 from typing import Literal
 
 from util.images.matching import parse_matching
+from util.run.batching import BatchSize
 
 
 def positive(text: str) -> int:
@@ -47,3 +48,13 @@ def matching(text: str) -> str:
         return parse_matching(text).text
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def batch_size(text: str) -> BatchSize:
+    """A whole number of at least 1, or ``auto``."""
+    if text == "auto":
+        return "auto"
+    try:
+        return positive(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is neither a whole number nor auto") from None

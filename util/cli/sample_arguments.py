@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from guided_diffusion.rectification import RECTIFICATIONS
-from util.cli.arguments import grey_levels, matching, positive, value_range
+from util.cli.arguments import batch_size, grey_levels, matching, positive, value_range
 from util.presets import DEFAULT, presets
-from util.run.batching import BatchSize
+from util.run.recording import RECORD_FORMS
 from util.version import __version__
 
 _EPILOG = """\
@@ -25,15 +25,6 @@ def _seed(text: str) -> int:
     if not 0 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2^63 - 1")
     return number
-
-
-def _batch_size(text: str) -> BatchSize:
-    if text == "auto":
-        return "auto"
-    try:
-        return positive(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is neither a whole number nor auto") from None
 
 
 def _preset_lines() -> str:
@@ -156,7 +147,7 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
     )
     ours.add_argument(
         "--batch_size",
-        type=_batch_size,
+        type=batch_size,
         metavar="N",
         default=1,
         help="pairs of one size that go through the prior together, or auto: doubled from 1 on while that saves at "
@@ -164,8 +155,13 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
     )
     ours.add_argument(
         "--record",
-        action="store_true",
-        help="also save the state after every step in progress/ (default: off)",
+        nargs="?",
+        choices=RECORD_FORMS,
+        const="png",
+        default=False,
+        help="also save the state after every step in progress/: png, as published, a file each, x_0000 being the "
+        "last, which --record alone means too; webp or gif: one animation in the order of time, grey and in colour "
+        "(default: off)",
     )
     ours.add_argument(
         "--contact_sheet",

@@ -33,6 +33,7 @@ from util.run.fusing import batch_fuser
 from util.run.options import RunOptions
 from util.run.places import check_file, check_places
 from util.run.record import OnEvent, RunRecord
+from util.run.recording import recorder_of
 from util.run.results import ResultWriter, start_record
 from util.run.runner import Runner
 from util.run.settings import FolderRun, FolderSettings
@@ -154,9 +155,11 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         getattr(config.em, "stretch", True),
         settings.output,
         config.samples,
+        settings.record_form
+        and recorder_of(settings.record_form, settings.save_dir / "progress", config.color_method),
     )
     divide = functools.partial(
-        share_pairs, writer=writer, overwrite=settings.overwrite, steps=run.steps * settings.record
+        share_pairs, writer=writer, overwrite=settings.overwrite, steps=run.steps * bool(settings.record)
     )
     shared = SharedRun(world, record, run.pairs, run.problems, divide)
     options = RunOptions(
@@ -168,7 +171,7 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         memory_share=0.5 / world.local_size if run.device.type == "cpu" else math.inf,
         elsewhere=shared.elsewhere,
         overwrite=settings.overwrite,
-        record_steps=run.steps * settings.record,
+        record_steps=run.steps * bool(settings.record),
         quiet=settings.quiet or not world.first,
     )
     runner = Runner(batch_fuser(run), writer, shared.record, options, shared.inbox, on_event)

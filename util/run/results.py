@@ -18,6 +18,7 @@ from util.images.pairs import FitMode, Pair, PairFiles, output_size, source_name
 from util.images.png import png_header_text, read_png_text, write_png
 from util.images.uncertainty import scale_text, uncertainty_picture
 from util.run.record import RunRecord, fingerprint
+from util.run.recording import Recorder
 
 FOLDERS = ("recon", "color", "uncertainty", "progress")
 
@@ -61,7 +62,7 @@ class ResultWriter:
     ``description``: what makes the images (configuration, prior, device, versions); goes into every PNG.
     ``stretched`` false: levels are written as they are, not stretched to black and white. ``output``: the one file
     that the one pair becomes, in colour where there is some, in place of those in ``folder``. ``samples``: of
-    several, there is a picture of their spread.
+    several, there is a picture of their spread. ``recorder``: keeps the states of every pair, if any does.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class ResultWriter:
     stretched: bool = True
     output: Path | None = None
     samples: int = 1
+    recorder: Recorder | None = None
 
     def fingerprint(self, *sha256: str) -> str:
         """The same for the same files, by their hashes, and configuration, on the same kind of device.
@@ -101,24 +103,16 @@ class ResultWriter:
             return None
         return beside(self.output) if self.output else self.folder / "uncertainty" / f"{pair.stem}.png"
 
-    def progress_folder(self, pair: Pair) -> Path:
-        return self.folder / "progress" / pair.stem
-
     def is_done(self, pair: Pair, steps: int = 0) -> bool:
         """Whether every result is there, made of these files by this configuration, and as many recorded steps."""
         wanted = self._fingerprint_of(pair)
         paths = [self.recon_path(pair), self.color_path(pair), self.uncertainty_path(pair)]
         return all(
             read_png_text(path).get("fingerprint") == wanted for path in paths if path is not None
-        ) and self._has_progress(pair.stem, wanted, steps)
+        ) and self._recorded(pair.stem, wanted, steps)
 
-    def _has_progress(self, stem: str, fingerprint: str, steps: int) -> bool:
-        """Whether this many steps have been recorded, judged without decoding."""
-        folder = self.folder / "progress" / stem
-        found = sorted(folder.glob("x_*.png")) if steps else []
-        return len(found) >= steps and all(
-            png_header_text(path).get("fingerprint") == fingerprint for path in found
-        )
+    def _recorded(self, stem: str, fingerprint: str, steps: int) -> bool:
+        return steps == 0 or self.recorder is None or self.recorder.is_done(stem, steps, fingerprint)
 
     def seems_done(self, files: PairFiles, steps: int = 0) -> bool:
         """Whether the grey image, which comes last, and so many steps are there, judged without decoding."""
@@ -127,7 +121,7 @@ class ResultWriter:
             if not all(file.is_file() for file in (path, *files.paths)):
                 return False
             wanted = self.fingerprint(*(file_sha256(source) for source in files.paths))
-            return png_header_text(path).get("fingerprint") == wanted and self._has_progress(
+            return png_header_text(path).get("fingerprint") == wanted and self._recorded(
                 files.stem, wanted, steps
             )
         except OSError:
@@ -155,6 +149,8 @@ class ResultWriter:
         rgbs = [None if source.rgb is None else source.rgb[:height, :width] for source in pair.sources]
         weights = None if fused.weights is None else fused.weights[:, :height, :width]
         rgb = colour_source(rgbs, self.color, weights)
+        if self.recorder is not None:
+            self.recorder.finish(pair.stem, rgb, text["fingerprint"])
         if rgb is not None and color_path is not None:
             write_png(color_path, colourise(grey, rgb, self.color_method), text)
             written.append(color_path)
@@ -180,15 +176,15 @@ class ResultWriter:
 
     def start_progress(self, pair: Pair) -> None:
         """Remove the recorded steps of an earlier run, which may have had more of them."""
-        for old in self.progress_folder(pair).glob("x_*.png"):
-            old.unlink()
+        if self.recorder is not None:
+            self.recorder.start(pair.stem)
 
     def write_progress(self, pair: Pair, index: int, luma: np.ndarray) -> None:
         """Record the state after a step, truncated to 8 bits, as the released code does."""
-        height, width = output_size(pair.size, self.fit)
-        state = self._levels(luma[:height, :width]).astype(np.uint8)
-        text = {"fingerprint": self._fingerprint_of(pair)}
-        write_png(self.progress_folder(pair) / f"x_{index:04d}.png", state, text)
+        if self.recorder is not None:
+            height, width = output_size(pair.size, self.fit)
+            state = self._levels(luma[:height, :width]).astype(np.uint8)
+            self.recorder.add(pair.stem, index, state, self._fingerprint_of(pair))
 
 
 def beside(output: Path) -> Path:

@@ -20,6 +20,7 @@ from util.images.image_io import ValueRange
 from util.images.pairs import PairFiles, Problem
 from util.prior import LoadedPrior
 from util.run.batching import BatchSize
+from util.run.recording import RECORD_FORMS, RecordForm
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,22 @@ class FolderSettings:
     batch_size: BatchSize = 1
     limit: int | None = None
     max_pixels: int | None = None
-    record: bool = False
+    record: bool | RecordForm = False
     contact_sheet: bool = False
     overwrite: bool = False
     quiet: bool = False
     command: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.record, bool) and self.record not in RECORD_FORMS:
+            raise ValueError(
+                f"record is {self.record!r}, but must be {', '.join(RECORD_FORMS)}, True or False"
+            )
+
+    @property
+    def record_form(self) -> RecordForm | None:
+        """How steps are recorded; True is the published form."""
+        return ("png" if self.record else None) if isinstance(self.record, bool) else self.record
 
 
 @dataclass(frozen=True)

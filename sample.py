@@ -89,7 +89,7 @@ def start(args: argparse.Namespace, world: World) -> int:
             kept = f"; {record.path} has what it says" if record.path else ""
             log.error(f"the summary cannot be printed ({unsaid}){kept}")
             status = status or 1
-        if run.variant in ("released", "paper"):
+        if run.variant in ("released", "paper") and record.of("done"):
             log.info(
                 f"{run.variant} reproduces DDFM. For an image to look at, --preset local keeps the objects of one "
                 "source and the details of the other at full contrast (docs/local.md)"

@@ -141,7 +141,9 @@ def make_hub_folder(out: Path, names: list[str], root: Path) -> list[Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tools.make_hub_folder", description="Make the folders of a model hub.")
+    parser = argparse.ArgumentParser(
+        prog="tools.make_hub_folder", description="Make the folders of a model hub."
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
     )

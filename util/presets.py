@@ -91,9 +91,11 @@ class Preset:
         """Fuse images of one scene as :func:`~util.door.fuse` does; it never crops.
 
         ``prior``: what :meth:`open_prior` gave, so that several scenes share one; None: it is opened for this one.
-        Raises ValueError also for a setting that is for folders alone.
+        Raises ValueError also for a setting that is for folders alone, and for a prior where none is asked.
         """
         config = self.fusion
+        if prior is not None and config.prior is False:
+            raise ValueError("these settings ask no prior (prior: false), but one is given: leave it out")
         for name, usual in (("color", "auto"), ("ir_range", None), ("vi_range", None), ("ranges", None)):
             if getattr(config, name) != usual:
                 raise ValueError(

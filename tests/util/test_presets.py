@@ -157,6 +157,12 @@ def test_one_prior_for_several_scenes(work: Path, tiny_prior: PriorFiles):
     assert np.array_equal(again.grey, fused.grey)
 
 
+def test_a_prior_that_is_not_asked_is_refused(tiny_prior: PriorFiles):
+    prior = ddfm.preset("quick", model_config=tiny_prior.config, steps=2).open_prior("cpu")
+    with pytest.raises(ValueError, match="ask no prior"):
+        ddfm.preset("local_fast").fuse([np.zeros((32, 32)), np.ones((32, 32))], prior)
+
+
 def test_settings_of_folders_are_refused_for_images(work: Path):
     Path("f.yaml").write_text(yaml.safe_dump({"color": "off", "prior": False}))
     with pytest.raises(ValueError, match="color is 'off', but is for folders alone"):

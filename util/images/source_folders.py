@@ -32,9 +32,11 @@ def source_folders(
     return dataset.ir, dataset.vi
 
 
-def check_named(sources: Sequence[Path], other: Path | None = None) -> None:
-    """Raise InputError unless there are 2 to 8 ``sources``, none twice; ``other``: named in another way beside
-    them."""
+def check_named(sources: Sequence[Path], other: Path | None = None, one_folder: bool = False) -> None:
+    """Raise InputError unless there are 2 to 8 ``sources``, none twice.
+
+    ``other``: named in another way beside them. ``one_folder``: several may lie in one, for patterns tell them apart.
+    """
     if other is not None:
         raise InputError(f"{other} is named beside sources {sources[0]} ...: name all in one of both ways")
     if not 2 <= len(sources) <= MOST:
@@ -42,5 +44,7 @@ def check_named(sources: Sequence[Path], other: Path | None = None) -> None:
         raise InputError(f"there {many}: give 2 to {MOST}")
     real = [source.resolve() for source in sources]
     twice = [source for place, source in enumerate(sources) if real[place] in real[:place]]
-    if twice:
-        raise InputError(f"{twice[0]} is named twice among the sources")
+    if twice and not one_folder:
+        raise InputError(
+            f"{twice[0]} is named twice among the sources: that needs a pattern for each, --match"
+        )

@@ -108,9 +108,9 @@ def find_sources(settings: FolderSettings) -> tuple[list[PairFiles], list[Proble
 
     Raises ValueError when there are none, and when a result would take the place of a source.
     """
-    ir, vi = settings.ir, settings.vi
+    ir, vi, matching = settings.ir, settings.vi, parse_matching(settings.match)
     if settings.sources:
-        check_named(settings.sources, ir or vi)
+        check_named(settings.sources, ir or vi, one_folder=bool(matching.patterns))
     elif ir is not None and vi is not None and swapped(ir, vi):
         log.warning(f"{ir} is taken for infrared and {vi} for visible, but their names say the opposite")
     single = given_files(settings.sources or (ir, vi))
@@ -130,8 +130,8 @@ def find_sources(settings: FolderSettings) -> tuple[list[PairFiles], list[Proble
         if ir or vi:  # nobody wants them with the sample pairs
             raise ValueError(f"{ir or vi} is named without the other folder: give both --ir and --vi")
         log.info(f"no sources are named: those in {settings.input}")
-    folders = source_folders(settings.input, ir, vi, settings.sources)
-    pairs, problems = find_pairs(*folders, matching=parse_matching(settings.match))
+    folders = tuple(settings.sources) or source_folders(settings.input, ir, vi)
+    pairs, problems = find_pairs(*folders, matching=matching)
     check_places(settings.save_dir, pairs)
     return pairs, problems, list(folders)
 

@@ -61,6 +61,17 @@ def test_both_kinds_in_one_folder(run: SampleRun, capsys: pytest.CaptureFixture[
     assert "1 images fit no pattern of '*_ir=*_vis', the first is in/ir/notes.png" in capsys.readouterr().err
 
 
+def test_more_than_two_kinds_in_one_folder(run: SampleRun, capsys: pytest.CaptureFixture[str]):
+    named(("a_ir.png", "a_vis.png"), ("a_pet.png", "b.png"))
+    for name in ("a_vis.png", "b.png"):
+        Path("in/vi", name).rename(Path("in/ir", name))
+    sources = ["--sources", "in/ir", "in/ir", "in/ir"]
+    assert run(*sources, "--match", "*_ir=*_vis=*_pet") == 0
+    assert results() == ["a.png"]
+    assert run(*sources) == 2
+    assert "in/ir is named twice among the sources: that needs a pattern" in capsys.readouterr().err
+
+
 def test_what_has_no_partner_is_named_as_it_should_be(run: SampleRun, capsys: pytest.CaptureFixture[str]):
     flags = named(("a_ir.png", "a_vis.png"), ("b_ir.png", "c_vis.png"))
     assert run(*flags, "--match", "*_ir=*_vis") == 1

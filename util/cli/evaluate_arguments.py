@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import get_args
 
 from util.cli.arguments import positive
-from util.evaluation.metrics import ALL_METRICS, METRICS, OPTIONAL_METRICS, PAPER_METRICS, Protocol
+from util.evaluation.metrics import (
+    ALL_METRICS,
+    METRICS,
+    OPTIONAL_METRICS,
+    PAPER_METRICS,
+    Protocol,
+    unknown_metric,
+)
 from util.evaluation.tables import Format
 from util.evaluation.views import Box
 
@@ -27,9 +34,7 @@ def metric_list(text: str) -> list[str]:
     names = [part.strip().lower() for part in text.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(
-            f"unknown metric {unknown[0]!r}; there are all, {', '.join(ALL_METRICS)}"
-        )
+        raise argparse.ArgumentTypeError(unknown_metric(unknown[0]))
     return list(dict.fromkeys(known[name] for name in names))
 
 

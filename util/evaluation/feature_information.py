@@ -55,7 +55,9 @@ def _feature(image: Image, feature: Feature) -> NDArray[np.float64]:
     try:
         import pywt  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ValueError("FMI_wavelet needs the package PyWavelets: pip install PyWavelets") from error
+        raise ValueError(
+            "FMI_wavelet needs the package PyWavelets: pip install PyWavelets, or ddfm[metrics]"
+        ) from error
     low, (horizontal, vertical, diagonal) = pywt.dwt2(image.values, "dmey")
     return np.block([[low, horizontal], [vertical, diagonal]])
 

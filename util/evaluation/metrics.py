@@ -173,6 +173,9 @@ ZOO_METRICS = (
 OPTIONAL_METRICS = ("FMI_wavelet",)
 """Those that need a package which is not installed with this project."""
 
+NO_REFERENCE = ("BRISQUE", "NIQE", "MUSIQ")
+"""Those that look at F alone and are not here: the package that has them, pyiqa, downloads weights for each."""
+
 LOWER_IS_BETTER = frozenset(metric.name for metric in _TABLE if metric.lower_is_better)
 
 
@@ -180,7 +183,17 @@ def check_metrics(names: Sequence[str]) -> None:
     """Raise ValueError for a name that is no metric."""
     unknown = [name for name in names if name not in ALL_METRICS]
     if unknown:
-        raise ValueError(f"unknown metric {unknown[0]}; there are {', '.join(ALL_METRICS)}")
+        raise ValueError(unknown_metric(unknown[0]))
+
+
+def unknown_metric(name: str) -> str:
+    """What to say of it."""
+    if name.upper() in NO_REFERENCE:
+        return (
+            f"{name.upper()} is not measured here, for its weights would have to be downloaded: install pyiqa, and "
+            f"measure the fused images with 'pyiqa {name.lower()} -t DIR'"
+        )
+    return f"unknown metric {name!r}; there are all, {', '.join(ALL_METRICS)}"
 
 
 def check_protocol(protocol: str) -> None:

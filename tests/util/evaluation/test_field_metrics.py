@@ -14,6 +14,8 @@ from sklearn.metrics import mutual_info_score
 
 from tests.conftest import golden
 from tests.util.evaluation.test_metrics import A, B, F, picture
+from util.evaluation.feature_information import feature_mutual_information
+from util.evaluation.metric_image import Image
 from util.evaluation.metrics import ALL_METRICS, LOWER_IS_BETTER, ZOO_METRICS, Protocol, evaluate
 
 Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -96,12 +98,31 @@ def test_fmi_window_by_window(feature: str):
 
 
 def test_fmi_of_wavelets():
-    pytest.importorskip("pywt")
-    assert (
-        0
-        < evaluate(*images(), ["FMI_wavelet"])["FMI_wavelet"]
-        < evaluate(F, F, F, ["FMI_wavelet"])["FMI_wavelet"]
-    )
+    """The transform by convolutions with the wavelet's filters; windows are read as those of pixels."""
+    pywt = pytest.importorskip("pywt", reason="needs PyWavelets")
+    wavelet = pywt.Wavelet("dmey")
+    low, high = np.array(wavelet.dec_lo), np.array(wavelet.dec_hi)
+
+    def halved(plane: np.ndarray, taps: np.ndarray) -> np.ndarray:
+        """Along the first axis, mirrored beyond its ends, every second place."""
+        mirrored = np.pad(plane, [(len(taps) - 1,) * 2, (0, 0)], mode="symmetric")
+        return np.array([np.convolve(column, taps, "valid")[1::2] for column in mirrored.T]).T
+
+    def transformed(levels: np.ndarray) -> Image:
+        rows = [halved(levels.astype(float), taps) for taps in (low, high)]
+        parts = [[halved(part.T, taps).T for part in rows] for taps in (low, high)]
+        return Image(levels, np.block(parts))
+
+    f, a, b = SMALL
+    expected = feature_mutual_information(*(transformed(levels) for levels in SMALL))
+    # windows of rounding errors alone, far from the image, may tip to the other side of a threshold
+    assert evaluate(f, a, b, ["FMI_wavelet"])["FMI_wavelet"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["BRISQUE", "niqe", "MUSIQ"])
+def test_metrics_without_reference_are_named(name: str):
+    with pytest.raises(ValueError, match=f"{name.upper()} is not measured here.*install pyiqa"):
+        evaluate(F, A, B, [name])
 
 
 def test_fmi_of_wavelets_names_the_package(monkeypatch: pytest.MonkeyPatch):

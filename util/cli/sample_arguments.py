@@ -12,7 +12,7 @@ from util.run.recording import RECORD_FORMS
 from util.version import __version__
 
 _EPILOG = """\
-torchrun --standalone --nproc-per-node N sample.py ... shares the pairs out over N processes, each with a CUDA
+torchrun --standalone --nproc-per-node N -- sample.py ... shares the pairs out over N processes, each with a CUDA
 device, or a part of the cores, of its own
 
 exit status: 0 all pairs are fused; 1 some failed, the others are done, or the summary could not be printed;

@@ -1,7 +1,7 @@
 """A rectification that fuses: the hierarchical model of the paper with local scales. Equations: docs/local.md.
 
 :class:`LocalFast` solves for the levels and gradients of the sources at once; :class:`Local` goes on from there with
-the likelihoods of :mod:`guided_diffusion.information`. Both take 2 to 8 sources, work in float32 and per image.
+the iterations of :mod:`guided_diffusion.local_ascent`. Both take 2 to 8 sources, work in float32 and per image.
 """
 
 from __future__ import annotations
@@ -14,19 +14,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from guided_diffusion.information import Edges, Information, Structure
+from guided_diffusion.local_ascent import Ascent, deviation_of, envelope
 from guided_diffusion.local_weights import WEIGHINGS, Task, detect_task, gradient_target, level_target
 from guided_diffusion.neumann import gradient, gradient_adjoint, solve
 from guided_diffusion.source_noise import estimate_sigma
 from guided_diffusion.sources import check_estimate, check_sources, exact
-from guided_diffusion.tone import local_deviation, spread
+from guided_diffusion.tone import spread
 from guided_diffusion.typed import check_fields
 
 GREY = 127.5  # grey levels in a unit of luma
-QUIET = 2.0  # grey levels of local deviation at which a pixel moves half as far
-MOMENTS = 0.9, 0.99  # of the running mean and mean square of a pixel's gradient
-WEIGHTS = 1.4, 1.0, 1.2
-"""Of structure, information and edges in Eq. (10); set on every fifth RoadScene pair, and used everywhere."""
 LEVEL_WEIGHT = 8.0  # W of Eq. (3) beside the prior's rho_t
 
 
@@ -44,7 +40,7 @@ class LocalState:
 
 @dataclass(frozen=True)
 class LocalFast:
-    """The closed form (4) of levels and gradients chosen locally, then :func:`~guided_diffusion.tone.spread`.
+    """The closed form (4) of levels and gradients chosen locally, kept within the sources, (5), then spread, (13).
 
     ``task``: how levels are weighed, ``auto`` by what each image shows. ``tone``, 0 to 1: how strongly levels are
     spread over the range (None: 0.2 for infrared and visible pairs, else 0). ``coupling``: lambda of rho_t, how much
@@ -79,18 +75,20 @@ class LocalFast:
         sources = check_sources(sources, 2, 8)
         with exact(sources[0].device), torch.no_grad():
             noise = [estimate_sigma(source) / GREY for source in sources]
+            low, high = envelope(sources, noise)
             tasks: list[Task] = [
                 detect_task([source[row : row + 1] for source in sources])[0]
                 if self.task == "auto"
                 else self.task
                 for row in range(len(sources[0]))
             ]
-            rows = [
-                closed_form(
-                    [source[row : row + 1] for source in sources], task, [n[row : row + 1] for n in noise]
-                )
-                for row, task in enumerate(tasks)
-            ]
+            rows = torch.cat(
+                [
+                    closed_form([s[row : row + 1] for s in sources], task, [n[row : row + 1] for n in noise])
+                    for row, task in enumerate(tasks)
+                ]
+            )
+            rows = torch.minimum(torch.maximum(rows, low), high).split(1)
             tones = [WEIGHINGS[task].tone if self.tone is None else self.tone for task in tasks]
             activity = deviation_of(sources, noise).split(1)
             fused = torch.cat([spread(*each) for each in zip(rows, tones, activity, strict=True)])
@@ -148,7 +146,8 @@ class Local(LocalFast):
             return state
         sources = check_sources(sources, 2, 8)
         with exact(sources[0].device):
-            return replace(state, ascent=Ascent.at(sources, state.fused))
+            noise = [estimate_sigma(source) / GREY for source in sources]
+            return replace(state, ascent=Ascent.at(sources, state.fused, noise))
 
     def step(self, state: LocalState, f: Tensor, alpha_bar: float | None = None) -> tuple[Tensor, LocalState]:
         """As :meth:`LocalFast.step`, one iteration further or, with a prior, after all of them."""
@@ -159,49 +158,6 @@ class Local(LocalFast):
                 if alpha_bar is None:
                     break
         return super().step(state, f, alpha_bar)
-
-
-@dataclass(frozen=True, eq=False)
-class Ascent:
-    """The iterations of Eq. (10) and (11) on images in grey levels. All (B, 1, H, W); ``done``: how many."""
-
-    likelihoods: tuple[Structure, Information, Edges]
-    stride: Tensor
-    low: Tensor
-    high: Tensor
-    f: Tensor
-    mean: Tensor
-    square: Tensor
-    done: int = 0
-
-    @classmethod
-    def at(cls, sources: Sequence[Tensor], fused: Tensor) -> Ascent:
-        """Before the first iteration, from ``fused``; both are luma in [-1, 1]."""
-        grey = [(source + 1) * GREY for source in sources]
-        first, deviation = (fused + 1) * GREY, deviation_of(sources)
-        zeros = torch.zeros_like(first)
-        return cls(
-            (Structure(grey), Information(grey), Edges(grey)),
-            deviation / (deviation + QUIET),
-            (first - deviation).clamp(min=0),
-            (first + deviation).clamp(max=255),
-            first.clamp(0, 255),
-            zeros,
-            zeros,
-        )
-
-    def advance(self) -> Ascent:
-        """E-step: local gains in closed form. M-step: a bounded step uphill (moments of Kingma and Ba 2015)."""
-        slope = torch.zeros_like(self.f)
-        for weight, likelihood in zip(WEIGHTS, self.likelihoods, strict=True):
-            slope.add_(likelihood.score(self.f)[1], alpha=weight)
-        (a, b), done = MOMENTS, self.done + 1
-        mean = a * self.mean + (1 - a) * slope
-        square = b * self.square + (1 - b) * slope.square()
-        scale = (square / (1 - b**done)).sqrt() + 1e-12
-        f = self.f + self.stride * (mean / (1 - a**done)) / scale
-        f = torch.minimum(torch.maximum(f, self.low), self.high)
-        return replace(self, f=f, mean=mean, square=square, done=done)
 
 
 def closed_form(
@@ -236,14 +192,3 @@ def coupled(
     if estimate is not None and coupling > 0:
         right = right + coupling * (estimate - target)
     return target + solve(right, lambda e: 1 / (1 + coupling + balance * e))
-
-
-def deviation_of(sources: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
-    """d of Eq. (10): the largest local standard deviation of the sources in grey levels, without that of noise."""
-    deviations = [local_deviation((source + 1) * GREY) for source in sources]
-    if noise is not None:
-        deviations = [
-            (d.square() - (GREY * n).square()).clamp(min=0).sqrt()
-            for d, n in zip(deviations, noise, strict=True)
-        ]
-    return torch.stack(deviations).amax(dim=0)

@@ -1,8 +1,9 @@
 """Ways of fusing beside each other, on pairs as they are or with noise added, as Markdown.
 
     python -m tools.compare_rectifications --input RoadScene --published CDDFuse_RoadScene
-    python -m tools.compare_rectifications --input RoadScene --every 6 --noise 20
+    python -m tools.compare_rectifications --input RoadScene --every 6 --noise 20 --scores noisy.json
 
+With ``--scores`` what is measured is kept pair by pair, and the same command goes on after an interruption.
 Without a prior: the mean and the brighter of both, a Laplacian pyramid, the rectifications ``released`` and ``paper``
 (stretched, as they are written), ``local_fast`` and ``local``. With ``--noise`` the sources get white noise, all is
 measured against the clean ones, and ``local`` is shown without and with their denoising by the prior. The first six
@@ -13,32 +14,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.denoise import clean_sources
-from guided_diffusion.em_local import Local, LocalFast
-from guided_diffusion.em_paper import Paper
-from guided_diffusion.em_released import Released
-from guided_diffusion.fusion import fuse
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.local_weights import Task, task_of_names
-from guided_diffusion.neumann import blur
-from guided_diffusion.prior import Prior
-from guided_diffusion.rectification import Rectification
+from guided_diffusion.local_weights import task_of_names
 from guided_diffusion.ycbcr import luma_tensor
 from tools import resumable
+from tools.ways_of_fusing import Way, ways
 from util.cli.arguments import positive
 from util.evaluation.folders import mean_of
 from util.evaluation.metrics import PAPER_METRICS, evaluate
 from util.evaluation.tables import printed
+from util.files import write_atomically
 from util.images.image_io import read_image
 from util.images.levels import levels_of, round_to_uint8, stretch
 from util.images.pairs import PairFiles, find_pairs
@@ -47,61 +39,10 @@ from util.images.source_folders import source_folders
 from util.markdown import markdown_rows
 from util.prior import open_prior
 
-OTHERS = ("SCD", "Q_W", "Qcb", "Q_MI", "FMI_pixel", "VIF_min", "SSIM_min")
+OTHERS = ("SCD", "Q_W", "Qcb", "Q_MI", "VIF_min", "SSIM_min")
+Scores = dict[str, dict[str, float]]
+"""Of one pair: by the way of fusing, then by the metric."""
 MULTIPLE = 32
-Fuse = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way of fusing two lumas (1, 1, H, W) in [-1, 1]; ``stretched``: written from black to white."""
-
-    label: str
-    fuse: Fuse
-    stretched: bool = False
-
-
-def laplacian_pyramid(a: Tensor, b: Tensor, levels: int = 5) -> Tensor:
-    """Of each band the stronger detail, of what is left the mean; Burt and Adelson 1983, without decimation."""
-    fused = torch.zeros_like(a)
-    for level in range(levels):
-        sigma = 0.8 * 2**level
-        low = blur(a, sigma), blur(b, sigma)
-        details = a - low[0], b - low[1]
-        fused = fused + torch.where(details[0].abs() >= details[1].abs(), *details)
-        a, b = low
-    return fused + (a + b) / 2
-
-
-def ways(task: Task, prior: Prior | None, seed: int = 3407) -> list[Way]:
-    """Those of the module's docstring; ``prior``: for noisy sources."""
-    diffusion = GaussianDiffusion.from_config(DiffusionConfig())
-
-    def alone(rectification: Rectification) -> Fuse:
-        return lambda a, b: fuse(None, (a, b), diffusion=diffusion, rectification=rectification)
-
-    def denoised(rectification: Rectification) -> Fuse:
-        def both(a: Tensor, b: Tensor) -> Tensor:
-            sources, _ = clean_sources((a, b), "auto", prior, seed)
-            return alone(rectification)(*sources)
-
-        return both
-
-    found = [
-        Way("mean", lambda a, b: (a + b) / 2),
-        Way("brighter", torch.maximum),
-        Way("Laplacian pyramid", laplacian_pyramid),
-        Way("`released`, EM alone", alone(Released()), stretched=True),
-        Way("`paper`, EM alone", alone(Paper()), stretched=True),
-        Way("`local_fast`", alone(LocalFast(task=task))),
-        Way("`local`", alone(Local(task=task))),
-    ]
-    if prior is not None:
-        found += [
-            Way("`local_fast`, `noise: auto`", denoised(LocalFast(task=task))),
-            Way("`local`, `noise: auto`", denoised(Local(task=task))),
-        ]
-    return found
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -122,6 +63,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--published", type=Path, nargs="*", default=[], metavar="DIR", help="fused images of other methods")
     add("--model_config", metavar="YAML", help="the prior for noise (default: that of sample.py)")
     add("--out", type=Path, metavar="DIR", help="write the fused images, a folder a way (default: not)")
+    add(
+        "--scores",
+        type=Path,
+        metavar="JSON",
+        help="keep what is measured, to go on from there (default: not)",
+    )
     return parser.parse_args(argv)
 
 
@@ -166,32 +113,79 @@ def compare(args: argparse.Namespace) -> str:
     folders = source_folders(args.input or args.ir.parent, args.ir, args.vi)
     pairs = find_pairs(*folders)[0][:: args.every]
     told = task_of_names([part for folder in folders for part in folder.parts[-2:]])
+    task = args.task or (told[0] if told else "ivf")
     noisy_run = args.noise > 0 or args.clean_ir is not None
-    prior = open_prior(args.model_config, device="cpu") if noisy_run else None
-    chosen = ways(args.task or (told[0] if told else "ivf"), prior)
-    others = () if args.brief else OTHERS
-    scores: dict[str, list[dict[str, float]]] = {}
+    chosen = ways(task, open_prior(args.model_config, device="cpu") if noisy_run else None)
+    others = () if args.brief else (*OTHERS, *(["MEF_SSIM"] if task == "exposure" else []))
+    kept = Kept(args)
     for number, files in enumerate(pairs):
-        ir, vi, clean = load(files, args, fit=noisy_run)
-        generator = np.random.default_rng(number)
-        seen = [noisy(image, args.noise, generator) if args.noise > 0 else image for image in (ir, vi)]
-        a, b, c = (luma_tensor(image[None], "cpu") for image in (*seen, clean))
-        for way in chosen:
-            fused = to_image(way, way.fuse(a, b))
-            plain = dataclasses.replace(way, fuse=chosen[_base(chosen, way)].fuse)
-            target = to_image(plain, plain.fuse(c, luma_tensor(vi[None], "cpu"))) if noisy_run else None
-            scores.setdefault(way.label, []).append(measure(fused, clean, vi, target, others))
-            if args.out:
-                folder = args.out / way.label.translate(str.maketrans(" ,:", "___", "`"))
-                write_png(folder / f"{files.stem}.png", fused)
-        for folder in args.published:
-            path = next(iter(folder.glob(f"{files.stem}.*")), None)
-            if path is not None and not noisy_run:
-                fused = read_image(path).luma
-                height, width = fused.shape
-                cut = ir[:height, :width], vi[:height, :width]
-                scores.setdefault(folder.name, []).append(measure(fused, *cut, None, others))
+        if files.stem not in kept.pairs:
+            kept.add(files.stem, measure_pair(files, number, args, chosen, others, noisy_run))
+    scores: dict[str, list[dict[str, float]]] = {}
+    for files in pairs:
+        for label, row in kept.pairs[files.stem].items():
+            scores.setdefault(label, []).append(row)
     return table(scores, len(pairs))
+
+
+class Kept:
+    """The scores of the pairs so far, by their stems; with ``--scores`` in a file. Raises ValueError."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.path: Path | None = args.scores
+        self.settings = {k: str(v) for k, v in vars(args).items() if k not in ("scores", "out")}
+        self.pairs: dict[str, Scores] = {}
+        if self.path is None or not self.path.exists():
+            return
+        try:
+            found = json.loads(self.path.read_text())
+            same = found["settings"] == self.settings
+            self.pairs = found["pairs"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.path}: no scores of this tool; give another --scores") from error
+        if not same:
+            raise ValueError(f"{self.path}: scores of another command; give another --scores")
+
+    def add(self, stem: str, scores: Scores) -> None:
+        self.pairs[stem] = scores
+        if self.path is not None:
+            content = json.dumps({"settings": self.settings, "pairs": self.pairs})
+            write_atomically(self.path, content.encode())
+
+
+def measure_pair(
+    files: PairFiles,
+    number: int,
+    args: argparse.Namespace,
+    chosen: Sequence[Way],
+    others: Sequence[str],
+    noisy_run: bool,
+) -> Scores:
+    """The scores of every way, and of the published images, on one pair; ``number`` seeds its noise."""
+    scores: Scores = {}
+    ir, vi, clean = load(files, args, fit=noisy_run)
+    generator = np.random.default_rng(number)
+    seen = [noisy(image, args.noise, generator) if args.noise > 0 else image for image in (ir, vi)]
+    a, b, c, d = (luma_tensor(image[None], "cpu") for image in (*seen, clean, vi))
+    targets: dict[str, np.ndarray] = {}
+    for way in chosen:
+        fused = to_image(way, way.fuse(a, b))
+        base = chosen[_base(chosen, way)]
+        if noisy_run and base.label not in targets:
+            plain = dataclasses.replace(way, fuse=base.fuse)
+            targets[base.label] = to_image(plain, plain.fuse(c, d))
+        scores[way.label] = measure(fused, clean, vi, targets.get(base.label), others)
+        if args.out:
+            folder = args.out / way.label.translate(str.maketrans(" ,:", "___", "`"))
+            write_png(folder / f"{files.stem}.png", fused)
+    for folder in args.published:
+        path = next(iter(folder.glob(f"{files.stem}.*")), None)
+        if path is not None and not noisy_run:
+            fused = read_image(path).luma
+            height, width = fused.shape
+            cut = ir[:height, :width], vi[:height, :width]
+            scores[folder.name] = measure(fused, *cut, None, others)
+    return scores
 
 
 def _base(chosen: Sequence[Way], way: Way) -> int:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from guided_diffusion import information, neumann
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.em_local import WEIGHTS, Local, LocalFast, closed_form, coupled, deviation_of
+from guided_diffusion.em_local import Local, LocalFast, closed_form, coupled
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
+from guided_diffusion.local_ascent import WEIGHTS, deviation_of, envelope
 from guided_diffusion.local_weights import (
     Task,
     detect_task,
@@ -204,6 +205,39 @@ def test_contradicting_edges_leave_no_halo() -> None:
     bright = torch.where(sky, 0.6, -0.5).expand(1, 1, 60, 80)
     fused = closed_form([dark, bright], "ivf")
     assert float((fused[..., 20:28, :] - fused[..., 4:8, :].mean()).abs().max()) < 0.07
+
+
+@pytest.mark.parametrize(
+    "rectification", [LocalFast(task="mif"), Local(task="mif", steps=6)], ids=["fast", "local"]
+)
+def test_black_beside_a_body_stays_black(rectification: LocalFast) -> None:
+    """A bright disc on black in both sources, of different sizes: the transform spreads, Eq. (5) does not let it.
+
+    Further from both discs than the window of the deviation, 6 pixels, black is exact.
+    """
+    rows, columns = torch.meshgrid(torch.arange(64) - 32, torch.arange(72) - 36, indexing="ij")
+    distance = (rows.square() + columns.square()).float().sqrt()
+    discs = [
+        torch.where(distance < radius, level, -1.0)[None, None] for radius, level in ((14, 0.9), (18, 0.2))
+    ]
+    fused = alone(rectification, discs)
+    assert float((fused[0, 0][distance > 18 + 9] + 1).abs().max()) < 1e-6
+    unbounded = closed_form(discs, "mif")
+    assert float((unbounded[0, 0][distance > 18 + 9] + 1).abs().max()) > 1e-3
+
+
+def test_fusion_stays_within_what_its_sources_show() -> None:
+    """Where the sources vary little there is no room beyond them; where they are noisy, twice the noise."""
+    sources = [smooth(seed, 2, 1, 40, 50).clamp(-1, 1) for seed in (1, 2)]
+    low, high = envelope(sources)
+    room = high - torch.maximum(*sources)
+    assert torch.allclose(room, torch.minimum(*sources) - low, atol=1e-6)
+    assert float((room - deviation_of(sources) / 255).max()) <= 1e-6
+    told = envelope(sources, [torch.full((2, 1, 1, 1), 0.05)] * 2)
+    assert float((told[1] - torch.maximum(*sources)).min()) >= 0.1 - 1e-6
+    flat = [torch.full((1, 1, 20, 20), level) for level in (-0.4, 0.2)]
+    assert torch.allclose(envelope(flat)[0], flat[0], atol=1e-5)
+    assert torch.allclose(envelope(flat)[1], flat[1], atol=1e-5)
 
 
 def test_fusion_mirrors_with_its_sources() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tools import compare_rectifications as tool
+from tools import ways_of_fusing
 from util.images.png import write_png
 
 
@@ -27,9 +28,21 @@ def test_every_way_has_a_row(scenes: Path, capsys: pytest.CaptureFixture[str]) -
     assert tool.main(["--input", str(scenes), "--brief", "--every", "2", "--out", str(out)]) == 0
     rows = capsys.readouterr().out.splitlines()
     labels = [row.split("|")[1].strip() for row in rows if row.startswith("| ")]
-    assert labels[1:] == [way.label for way in tool.ways("ivf", None)]
+    assert labels[1:] == [way.label for way in ways_of_fusing.ways("ivf", None)]
     assert rows[-1].startswith("Pairs: 1")
     assert len(list(out.glob("*/a.png"))) == len(labels) - 1
+
+
+def test_kept_scores_are_gone_on_from(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--input", str(scenes), "--brief", "--scores", str(scenes / "scores.json")]
+    assert tool.main(command) == 0
+    first = capsys.readouterr().out
+    (scenes / "ir/b.png").write_bytes(b"no image")  # would fail if it were opened again
+    assert tool.main(command) == 0
+    assert capsys.readouterr().out == first
+    assert tool.main([*command, "--noise", "20"]) == 2  # other scores
+    (scenes / "scores.json").write_text("{}")
+    assert tool.main(command) == 2
 
 
 def test_missing_folders_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +51,7 @@ def test_missing_folders_are_an_error(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_pyramid_keeps_what_both_share_and_noise_is_as_strong_as_asked() -> None:
     image = torch.rand((1, 1, 40, 50), generator=torch.Generator().manual_seed(0)) - 0.5
-    assert torch.allclose(tool.laplacian_pyramid(image, image), image, atol=1e-6)
+    assert torch.allclose(ways_of_fusing.laplacian_pyramid(image, image), image, atol=1e-6)
     grey = np.full((200, 200), 128, np.uint8)
     found = tool.noisy(grey, 10.0, np.random.default_rng(0)).astype(float)
     assert found.std() == pytest.approx(10, rel=0.03)  # 40,000 values: known to 0.4 percent, and rounding

@@ -14,7 +14,7 @@ from guided_diffusion.source_noise import GREY, estimate_sigma, stripes
 
 
 def denoise_grey(prior: Prior, image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """E[clean | image] of a grey image with white noise of ``sigma`` grey levels, one evaluation; Eq. (15).
+    """E[clean | image] of a grey image with white noise of ``sigma`` grey levels, one evaluation; Eq. (16).
 
     A prior of one channel is asked at the timestep of sigma. One of three channels expects independent noise
     in each, while the noise of a grey image is the same in all three: sqrt(3) sigma along grey, 0 across. Noise of

@@ -122,7 +122,7 @@ class LocalFast:
 
 @dataclass(frozen=True)
 class Local(LocalFast):
-    """:class:`LocalFast`, and from there ``steps`` iterations of EM on what f tells of its sources, Eq. (10).
+    """:class:`LocalFast`, and from there ``steps`` iterations of EM on what f tells of its sources, Eq. (11).
 
     ``steps``: 0 or more. Without a prior each step is one of them; with one all come before the first estimate.
     """

@@ -32,10 +32,10 @@ class Moments:
 
 
 class Information:
-    """The mutual information of f and each source in neighbourhoods of four scales, Eq. (5); 1 for f = source.
+    """The mutual information of f and each source in neighbourhoods of four scales, Eq. (6); 1 for f = source.
 
     In each neighbourhood f = g source + noise of variance v, seen with ``noise`` of its own (grey levels squared).
-    E-step, Eq. (6): g and v by regression; a gain below 0 counts as none.
+    E-step, Eq. (7): g and v by regression; a gain below 0 counts as none.
     """
 
     def __init__(self, sources: Sequence[Tensor], noise: float = 2.0) -> None:
@@ -55,7 +55,7 @@ class Information:
         ]
 
     def score(self, f: Tensor) -> Score:
-        """Eq. (5) and its gradient, Eq. (7), from the coarsest scale to the finest."""
+        """Eq. (6) and its gradient, Eq. (8), from the coarsest scale to the finest."""
         pyramid = [f]
         for window in SCALE_WINDOWS[1:]:
             pyramid.append(_halve(correlate(pyramid[-1], window)))
@@ -88,7 +88,7 @@ class Information:
 
 
 class Structure:
-    """How near f is to each source in level and pattern in 7x7 windows, Eq. (8): sum of mean SSIM (Wang et al. 2004).
+    """How near f is to each source in level and pattern in 7x7 windows, Eq. (9): sum of mean SSIM (Wang et al. 2004).
 
     ``level``, ``contrast``: the constants C1 and C2, in grey levels squared.
     """
@@ -98,7 +98,7 @@ class Structure:
         self.sources = [Moments(source, STRUCTURE_WINDOW) for source in sources]
 
     def score(self, f: Tensor) -> Score:
-        """Eq. (8) and its gradient."""
+        """Eq. (9) and its gradient."""
         window, own, sample = STRUCTURE_WINDOW, Moments(f, STRUCTURE_WINDOW), 49 / 48
         value = torch.zeros_like(f[:, :1, :1, :1])
         gradient, mean, square = torch.zeros_like(f), torch.zeros_like(f), torch.zeros_like(f)
@@ -120,7 +120,7 @@ class Structure:
 
 
 class Edges:
-    """The share of the sources' edges that f keeps, Eq. (9): each edge is kept or lost, a latent of its own.
+    """The share of the sources' edges that f keeps, Eq. (10): each edge is kept or lost, a latent of its own.
 
     The probability of "kept" is logistic in the ratio of the strengths and in the angle between both gradients,
     with the constants of Xydeas and Petrovic (2000); strong edges count more.
@@ -137,7 +137,7 @@ class Edges:
         self.total = sum(strength.sum(dim=(1, 2, 3), keepdim=True) for _, _, strength in self.sources)
 
     def score(self, f: Tensor) -> Score:
-        """Eq. (9) and its gradient."""
+        """Eq. (10) and its gradient."""
         along, across = sobel(f)
         power = along.square() + across.square() + self.FLAT
         own = power.sqrt()

@@ -18,12 +18,12 @@ clean source reaches 3."""
 QUIET = 2.0  # grey levels of local deviation at which a pixel moves half as far
 MOMENTS = 0.9, 0.99  # of the running mean and mean square of a pixel's gradient
 WEIGHTS = 1.6, 1.0, 1.2
-"""Of structure, information and edges in Eq. (10); set on every fifth RoadScene pair, and used everywhere."""
+"""Of structure, information and edges in Eq. (11); set on every fifth RoadScene pair, and used everywhere."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ascent:
-    """The iterations of Eq. (10) and (11) on images in grey levels. All (B, 1, H, W); ``done``: how many."""
+    """The iterations of Eq. (11) and (12) on images in grey levels. All (B, 1, H, W); ``done``: how many."""
 
     likelihoods: tuple[Structure, Information, Edges]
     stride: Tensor
@@ -66,7 +66,7 @@ class Ascent:
 
 
 def deviation_of(sources: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
-    """d of Eq. (10): the largest local standard deviation of the sources in grey levels, without that of noise."""
+    """d of Eq. (11): the largest local standard deviation of the sources in grey levels, without that of noise."""
     deviations = [local_deviation((source + 1) * GREY) for source in sources]
     if noise is not None:
         deviations = [

@@ -26,12 +26,13 @@ LEAST_STRIPES = 3.0
 """Grey levels of standard deviation under which offsets are left as they are."""
 
 
-def estimate_sigma(image: Tensor) -> Tensor:
-    """Standard deviation of white noise, Eq. (13), 0 for a clean source: diagonal Haar differences of flat blocks.
+def estimate_sigma(image: Tensor, least: float = LEAST_SIGMA, few: float = LEAST_SIGMA_FEW) -> Tensor:
+    """Standard deviation of white noise, Eq. (14), 0 for a clean source: diagonal Haar differences of flat blocks.
 
     A block of 16x16 gives the median of its 64 absolute differences; texture only adds to it, so that a low quantile
     of the blocks sees the noise. Blocks that reach black or white in a quarter of their pixels are left out,
-    for clipping hides noise; where no block is left, or little is found, the image counts as clean.
+    for clipping hides noise; where no block is left, or less than ``least`` grey levels are found (``few`` where
+    fewer than half of the blocks can be used), the image counts as clean.
     """
     grey = (image.float() + 1) * GREY
     height, width = (size - size % BLOCK for size in grey.shape[-2:])
@@ -44,8 +45,7 @@ def estimate_sigma(image: Tensor) -> Tensor:
     count = (~clipped).sum(dim=1, keepdim=True)
     place = (FLATTEST * (count - 1).clamp(min=0)).long()
     sigma = order.gather(1, place) / BLOCK_BIAS
-    few = torch.where(2 * count < clipped.shape[1], LEAST_SIGMA_FEW, LEAST_SIGMA)
-    found = (count > 0) & (sigma >= few)
+    found = (count > 0) & (sigma >= torch.where(2 * count < clipped.shape[1], few, least))
     return torch.where(found, sigma, torch.zeros_like(sigma)).view(-1, 1, 1, 1)
 
 
@@ -65,7 +65,7 @@ def _blocks(image: Tensor, side: int) -> Tensor:
 
 
 def stripes(image: Tensor, dim: int = -1) -> Tensor:
-    """Offsets of the columns (``dim`` -1) or of the rows (-2), Eq. (14), that a thermal camera's read-out adds.
+    """Offsets of the columns (``dim`` -1) or of the rows (-2), Eq. (15), that a thermal camera's read-out adds.
 
     Returns them in units of luma, (B, 1, 1, W) or (B, 1, H, 1); 0 for an image whose offsets are not
     more than its noise explains. The step from a column to the next is the median over the rows, which edges

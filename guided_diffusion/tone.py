@@ -20,7 +20,7 @@ def local_deviation(image: Tensor, sigma: float = 2.0) -> Tensor:
 
 
 def spread(image: Tensor, tone: float, activity: Tensor) -> Tensor:
-    """``image`` moved by ``tone`` (0 to 1) towards its equalised self; Eq. (12) of docs/local.md.
+    """``image`` moved by ``tone`` (0 to 1) towards its equalised self; Eq. (13) of docs/local.md.
 
     image: (B, 1, H, W) in [-1, 1]. The histogram that is equalised counts each pixel by ``activity``, the same
     shape, local standard deviation in grey levels of 0 ... 255. The curve rises everywhere for ``tone`` below 1,

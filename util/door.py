@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from guided_diffusion import fusion
+from guided_diffusion.chroma_noise import clean_all_colours
 from guided_diffusion.color_weights import color_weights
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.denoise import Noise, clean_sources, find_noise
@@ -137,8 +138,10 @@ def fuse(
         deviation = spread.deviation[0, 0, : size[0], : size[1]].cpu().numpy() * level_size(luma, stretched)
     (weights,) = color_weights(chosen, lumas)
     shares = None if weights is None else weights[:, : size[0], : size[1]].cpu().numpy()
-    colours = colour_source([source.rgb for source in sources], weights=shares)
-    rgb = None if colours is None else colourise(round_to_uint8(levels), colours, color_method)
+    grey8 = round_to_uint8(levels)
+    rgbs = clean_all_colours([source.rgb for source in sources], noise, grey8)
+    colours = colour_source(rgbs, weights=shares)
+    rgb = None if colours is None else colourise(grey8, colours, color_method)
     of_prior = getattr(
         prior, "describe", lambda: {"prior": None if prior is None else type(prior).__qualname__}
     )

@@ -157,6 +157,7 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         config.samples,
         settings.record_form
         and recorder_of(settings.record_form, settings.save_dir / "progress", config.color_method),
+        config.noise,
     )
     divide = functools.partial(
         share_pairs, writer=writer, overwrite=settings.overwrite, steps=run.steps * bool(settings.record)

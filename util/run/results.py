@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from guided_diffusion.chroma_noise import clean_all_colours
+from guided_diffusion.denoise import Noise
 from util.files import file_sha256, remove_abandoned
 from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
 from util.images.levels import level_size, levels_of, round_to_uint8, stretch
@@ -21,6 +24,8 @@ from util.run.record import RunRecord, fingerprint
 from util.run.recording import Recorder
 
 FOLDERS = ("recon", "color", "uncertainty", "progress")
+
+log = logging.getLogger("ddfm")
 
 T = TypeVar("T")
 
@@ -62,7 +67,8 @@ class ResultWriter:
     ``description``: what makes the images (configuration, prior, device, versions); goes into every PNG.
     ``stretched`` false: levels are written as they are, not stretched to black and white. ``output``: the one file
     that the one pair becomes, in colour where there is some, in place of those in ``folder``. ``samples``: of
-    several, there is a picture of their spread. ``recorder``: keeps the states of every pair, if any does.
+    several, there is a picture of their spread. ``recorder``: keeps the states of every pair, if any does. ``noise``:
+    of the sources, as :func:`~guided_diffusion.denoise.clean_sources` takes it; colours are freed of theirs.
     """
 
     folder: Path
@@ -74,6 +80,7 @@ class ResultWriter:
     output: Path | None = None
     samples: int = 1
     recorder: Recorder | None = None
+    noise: Noise = "off"
 
     def fingerprint(self, *sha256: str) -> str:
         """The same for the same files, by their hashes, and configuration, on the same kind of device.
@@ -148,7 +155,7 @@ class ResultWriter:
         color_path = self.color_path(pair)
         rgbs = [None if source.rgb is None else source.rgb[:height, :width] for source in pair.sources]
         weights = None if fused.weights is None else fused.weights[:, :height, :width]
-        rgb = colour_source(rgbs, self.color, weights)
+        rgb = colour_source(self._clean(pair, rgbs, grey), self.color, weights)
         if self.recorder is not None:
             self.recorder.finish(pair.stem, rgb, text["fingerprint"])
         if rgb is not None and color_path is not None:
@@ -170,6 +177,13 @@ class ResultWriter:
         levels = fused.deviation[:height, :width] * level_size(fused.luma[:height, :width], self.stretched)
         write_png(path, uncertainty_picture(levels), {**text, "scale": scale_text(width)})
         return [path]
+
+    def _clean(self, pair: Pair, rgbs: list[np.ndarray | None], grey: np.ndarray) -> list[np.ndarray | None]:
+        cleaned = clean_all_colours(rgbs, self.noise, grey)
+        for name, before, after in zip(source_names(len(rgbs)), rgbs, cleaned, strict=True):
+            if after is not before:
+                log.info(f"{pair.stem}: noise taken away from the colours of {name}")
+        return cleaned
 
     def _levels(self, luma: np.ndarray) -> np.ndarray:
         return stretch(luma) if self.stretched else levels_of(luma)

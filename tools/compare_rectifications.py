@@ -59,6 +59,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--task", choices=["ivf", "mif", "focus", "exposure"], help="(default: by the names, else ivf)")
     add("--every", type=positive, default=1, metavar="N", help="every Nth pair (default: %(default)s)")
     add("--noise", type=float, default=0.0, metavar="SIGMA", help="grey levels, on both (default: none)")
+    add("--skip", nargs="*", default=[], metavar="WORD", help="ways to leave out, as released paper mean")
     add("--brief", action="store_true", help="the paper's six metrics only (default: more of them)")
     add("--published", type=Path, nargs="*", default=[], metavar="DIR", help="fused images of other methods")
     add("--model_config", metavar="YAML", help="the prior for noise (default: that of sample.py)")
@@ -116,6 +117,7 @@ def compare(args: argparse.Namespace) -> str:
     task = args.task or (told[0] if told else "ivf")
     noisy_run = args.noise > 0 or args.clean_ir is not None
     chosen = ways(task, open_prior(args.model_config, device="cpu") if noisy_run else None)
+    chosen = [way for way in chosen if not any(word in way.label for word in args.skip)]
     others = () if args.brief else (*OTHERS, *(["MEF_SSIM"] if task == "exposure" else []))
     kept = Kept(args)
     for number, files in enumerate(pairs):

@@ -45,6 +45,16 @@ def test_kept_scores_are_gone_on_from(scenes: Path, capsys: pytest.CaptureFixtur
     assert tool.main(command) == 2
 
 
+def test_ways_are_left_out(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        tool.main(["--input", str(scenes), "--brief", "--every", "2", "--skip", "EM alone", "pyramid"]) == 0
+    )
+    labels = [
+        row.split("|")[1].strip() for row in capsys.readouterr().out.splitlines() if row.startswith("| ")
+    ]
+    assert labels[1:] == ["mean", "brighter", "`local_fast`", "`local`"]
+
+
 def test_missing_folders_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert tool.main([]) == 2
 

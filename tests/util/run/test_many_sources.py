@@ -14,7 +14,9 @@ from PIL import Image
 
 import ddfm
 import sample
+from util.images.pairs import find_pairs
 from util.run import fusing
+from util.run.results import ResultWriter
 
 Run = Callable[..., int]
 TINTS = ((255, 120, 120), (120, 255, 120), (120, 120, 255))
@@ -191,3 +193,15 @@ def test_ranges_are_of_the_sources_in_their_order(tmp_path: Path):
     (first, second, third) = seen[0]
     assert first == pytest.approx(2 * 999 / 1000 - 1, abs=0.01) and second == pytest.approx(1, abs=0.01)
     assert third == pytest.approx(2 * 999 / 2000 - 1, abs=0.01)
+
+
+def test_what_is_there_costs_a_share_nothing(run: Run, stacks: list[Path], tmp_path: Path):
+    """Shares of several processes are dealt by what is left to do, told from headers and hashes of all three."""
+    assert run() == 0
+    told = json.loads(Image.open(tmp_path / "out/recon/a.png").text["ddfm"])  # pyright: ignore
+    description = {key: value for key, value in told.items() if key != "sources"}
+    writer = ResultWriter(tmp_path / "out", description, "pad", "auto", "oklab", False)
+    pairs, _ = find_pairs(*stacks)
+    assert [writer.seems_done(files) for files in pairs] == [True, True]
+    Image.fromarray(image(stacks[2] / "b.png")[::-1]).save(stacks[2] / "b.png")
+    assert [writer.seems_done(files) for files in pairs] == [True, False]

@@ -12,18 +12,11 @@ from util.images.pairs import MOST, InputError
 log = logging.getLogger("ddfm")
 
 
-def source_folders(
-    root: Path, ir: Path | None = None, vi: Path | None = None, sources: Sequence[Path] = ()
-) -> tuple[Path, ...]:
-    """The folders of the sources, in order: ``sources``, 2 to 8, if there are any; two are as ``ir`` and ``vi``.
+def source_folders(root: Path, ir: Path | None = None, vi: Path | None = None) -> tuple[Path, Path]:
+    """The folders of infrared and of visible images: those given, or ``ir`` and ``vi`` in ``root``, or a data set's.
 
-    Else those of infrared and of visible images: the ones given, or ``ir`` and ``vi`` in ``root``, or a data set's.
-    Raises InputError when folders are named in both ways, too few or many, or one twice, and when ``root`` is a
-    folder without the two in which no data set is found.
+    Raises InputError when ``root`` is a folder without the two in which no data set is found.
     """
-    if sources:
-        check_named(sources, ir or vi)
-        return tuple(sources)
     wanted = ir or root / "ir", vi or root / "vi"
     if ir or vi or wanted[0].is_dir() or wanted[1].is_dir() or not root.is_dir():
         return wanted

@@ -36,6 +36,7 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
         "vi_range",
         "samples",
         "seed",
+        "register",
     )
     chosen = preset(args.preset, **{name: getattr(args, name) for name in changes})
     asked = {name: getattr(args, name) for name in ("precision", "compile")}

@@ -26,8 +26,8 @@ class FusionConfig:
     each image; ``sequence``: one range for all images of a folder); ``ranges``: the same, one for each of any number
     of sources. ``noise``: of the sources, taken off before fusion, see :mod:`guided_diffusion.denoise`; ``prior`` of
     ``noise`` asks the prior for nothing else. ``samples``: how many are drawn for a mean and a spread, see
-    :mod:`guided_diffusion.samples`.
-    ``runtime``: how the work is done.
+    :mod:`guided_diffusion.samples`. ``register``: how the others are brought onto the last source. ``runtime``: how
+    the work is done.
     """
 
     em: Rectification[Any] = field(
@@ -45,6 +45,7 @@ class FusionConfig:
     ranges: list[Range] | None = None
     noise: Literal["auto", "off"] | list[float] = "off"
     samples: int = 1
+    register: Literal["off", "translation", "affine", "auto"] = "off"
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:

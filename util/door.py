@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,6 +26,8 @@ from util.images.colour import ColourMethod, colour_source, colourise
 from util.images.levels import level_size, levels_of, round_to_uint8, stretch
 from util.images.pairs import MULTIPLE, fit, fitted_size
 from util.images.png import write_png
+from util.images.registering import bring_onto
+from util.images.registration_search import Register, check_register
 from util.images.uncertainty import scale_text, uncertainty_picture
 from util.version import versions
 
@@ -80,6 +82,7 @@ def fuse(
     warm_start: int | None = None,
     noise: Noise = "off",
     samples: int = 1,
+    register: Register = "off",
     iterations: int = 100,
     color_method: ColourMethod = "oklab",
     on_step: Callable[[Step], None] | None = None,
@@ -96,6 +99,9 @@ def fuse(
     whole range as the released code does, or written as they are where the rectification says so (``local``,
     ``local_fast``). An 8-bit pair gives what ``sample.py`` gives with ``fit: pad``.
 
+    ``register``: bring all but the last onto the grid of the last, whose size they then need not have: see
+    :func:`~util.images.registration_search.register`.
+
     Raises ValueError for what does not fit or is not known, FloatingPointError when the result is not finite.
     """
     chosen: Rectification[Any] = (
@@ -106,9 +112,13 @@ def fuse(
         raise ValueError(
             f"color_method is {color_method!r}, but must be one of {', '.join(get_args(ColourMethod))}"
         )
+    check_register(register)
     steps = with_eta(fusion.ddim_loop if sampler is None else sampler, eta)
     check_samples(samples, prior is not None, sampler, eta)
     sources = [as_image(image, f"image {number}") for number, image in enumerate(images)]
+    registrations = []
+    if register != "off" and len(sources) > 1:
+        sources, registrations = _registered(sources, register)
     size = _common_size(sources)
     device = getattr(prior, "device", "cpu")
     lumas = [luma_tensor(fit(source.luma, "pad")[None], device) for source in sources]
@@ -157,6 +167,7 @@ def fuse(
         "warm_start": warm_start,
         "noise": [found[0] for found in sigmas],
         **({"samples": samples} if samples > 1 else {}),
+        **({"registration": registrations} if registrations else {}),
         "versions": versions(),
     }
     grey = give_back(levels, sources[0])
@@ -164,12 +175,26 @@ def fuse(
     return Fused(grey, color, luma, provenance, levels, rgb, deviation)
 
 
+def _registered(
+    sources: Sequence[ArrayImage], mode: Register
+) -> tuple[list[ArrayImage], list[dict[str, Any]]]:
+    """All on the grid of the last, and how."""
+    reference = sources[-1]
+    moved, outcomes = [], []
+    for number, source in enumerate(sources[:-1]):
+        found = bring_onto(source.luma, source.rgb, reference.luma, mode, f"image {number}")
+        moved.append(replace(source, luma=found.luma, rgb=found.rgb))
+        outcomes.append(found.outcome)
+    return [*moved, reference], outcomes
+
+
 def _common_size(sources: Sequence[ArrayImage]) -> tuple[int, int]:
     sizes = {source.size for source in sources}
     if len(sizes) != 1:
         found = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
         raise ValueError(
-            f"the images must be of one size, but are {found or 'none'}; register them to one size first"
+            f"the images must be of one size, but are {found or 'none'}; register them to one size first, or "
+            "let register='auto' do it"
         )
     size = sizes.pop()
     if min(size) < MULTIPLE:

@@ -111,6 +111,7 @@ class Preset:
             warm_start=config.warm_start,
             noise=config.noise,
             samples=config.samples,
+            register=config.register,
             iterations=GaussianDiffusion.from_config(self.diffusion).num_timesteps,
             color_method=config.color_method,
             on_step=on_step,

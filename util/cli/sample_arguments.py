@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from guided_diffusion.rectification import RECTIFICATIONS
 from util.cli.arguments import batch_size, grey_levels, matching, positive, value_range
+from util.images.registration_search import Register
 from util.presets import DEFAULT, presets
 from util.run.recording import RECORD_FORMS
 from util.version import __version__
@@ -240,5 +242,10 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="draw K samples, and write their mean and, in uncertainty/, their spread; see docs/samples.md "
         "(default: that of --fusion_config, 1)",
+    )
+    add(
+        "--register",
+        choices=get_args(Register),
+        help="bring the infrared image onto the visible one, of any size; auto: where they do not fit (default: off)",
     )
     add("--seed", type=_seed, metavar="N", help="seed of every pair (default: that of --fusion_config, 3407)")

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,10 +62,14 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Registered images of one scene, of the same size, in the order of their folders."""
+    """Images of one scene in the order of their folders, registered and of one size.
+
+    ``registrations``: how the others were brought onto the last, if they were to be.
+    """
 
     stem: str
     sources: tuple[SourceImage, ...]
+    registrations: tuple[dict[str, Any], ...] = ()
 
     @property
     def ir(self) -> SourceImage:
@@ -79,8 +83,8 @@ class Pair:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of each."""
-        return self.sources[0].size
+        """Height and width of each; of the last, where they are not registered yet."""
+        return self.sources[-1].size
 
 
 def source_names(count: int) -> list[str]:
@@ -185,12 +189,15 @@ def in_order_of_size(pairs: list[PairFiles], mode: FitMode) -> list[PairFiles]:
 
 
 def load_pair(
-    files: PairFiles, ranges: Sequence[ValueRange | None] | None = None, max_pixels: int | None = None
+    files: PairFiles,
+    ranges: Sequence[ValueRange | None] | None = None,
+    max_pixels: int | None = None,
+    one_size: bool = True,
 ) -> Pair:
     """Read all files; the ranges are for images of more than 8 bits, larger images than ``max_pixels`` stay closed.
 
     ``ranges``: one for each file (None: none). Raises PairError when a file cannot be used, naming every such file,
-    or when sizes differ or are below 32 pixels.
+    when sizes are below 32 pixels or, unless ``one_size`` is false, differ.
     """
     images: list[SourceImage] = []
     errors: list[str] = []
@@ -207,12 +214,13 @@ def load_pair(
     if errors:
         raise PairError("; and ".join(errors))
     pair = Pair(files.stem, tuple(images))
-    height, width = pair.size
-    if any(image.size != pair.size for image in images):
+    if one_size and any(image.size != pair.size for image in images):
         sizes = [f"{image.path} is {image.size[1]}x{image.size[0]}" for image in images]
-        raise PairError(f"{listed(sizes)}; register them to one size first")
-    if min(pair.size) < MULTIPLE:
-        names = listed([str(path) for path in files.paths])
+        raise PairError(f"{listed(sizes)}; register them to one size first, or let --register auto do it")
+    small = [image for image in images if min(image.size) < MULTIPLE]
+    if small:
+        names = listed([str(path) for path in files.paths]) if one_size else str(small[0].path)
+        height, width = small[0].size
         raise PairError(f"{names} are {width}x{height}; the smallest side possible is {MULTIPLE}")
     return pair
 

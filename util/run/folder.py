@@ -24,6 +24,7 @@ from util.images.advice import swapped
 from util.images.matching import parse_matching
 from util.images.pairs import PairFiles, Problem, find_pairs, listed, load_pair, source_names
 from util.images.ranges import sequence_range
+from util.images.registration_search import check_register
 from util.images.single import given_files
 from util.images.source_folders import check_named, source_folders
 from util.prior import choose_prior, open_prior
@@ -67,6 +68,7 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
         SAMPLERS[settings.diffusion.sampler] if fusion.prior is True else None,
         fusion.eta,
     )
+    check_register(fusion.register)
     diffusion = GaussianDiffusion.from_config(settings.diffusion)
     pairs, problems, names = find_sources(settings)
     fusion.check_count(len(names))
@@ -168,6 +170,7 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         fit=config.fit,
         ranges=run.ranges,
         max_pixels=settings.max_pixels,
+        register=config.register,
         batch_size=settings.batch_size,
         memory_share=0.5 / world.local_size if run.device.type == "cpu" else math.inf,
         elsewhere=shared.elsewhere,
@@ -199,7 +202,7 @@ def dry_run(run: FolderRun) -> int:
     failed = list(run.problems)
     for files in run.pairs:
         try:
-            load_pair(files, run.ranges, run.settings.max_pixels)
+            load_pair(files, run.ranges, run.settings.max_pixels, run.fusion.register == "off")
             log.info(f"would fuse {listed([str(path) for path in files.paths])}")
         except ValueError as error:
             failed.append(Problem(files.stem, str(error)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from util.images.image_io import ValueRange
 from util.images.pairs import FitMode, Pair
+from util.images.registration_search import Register
 from util.run.batching import BatchSize
 from util.run.results import FusedPair
 
@@ -32,6 +33,7 @@ class RunOptions:
     fit: FitMode
     ranges: Sequence[ValueRange | None] | None = None
     max_pixels: int | None = None
+    register: Register = "off"
     batch_size: BatchSize = 1
     memory_share: float = math.inf
     elsewhere: int = 0

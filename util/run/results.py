@@ -148,7 +148,11 @@ class ResultWriter:
             "Software": f"DDFM {self.description['versions']['ddfm']}",
             "fingerprint": self._fingerprint_of(pair),
             "ddfm": json.dumps(
-                {**self.description, **_by_name([source.path.name for source in pair.sources])}
+                {
+                    **self.description,
+                    **_by_name([source.path.name for source in pair.sources]),
+                    **({"registration": pair.registrations} if pair.registrations else {}),
+                }
             ),
         }
         written = self._write_uncertainty(pair, fused, text)

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from util.images.pairs import Pair, PairFiles, Problem, fitted_size, in_order_of_size, load_pair
+from util.images.registering import registered
 from util.logger import LenientStream, duration, shown
 from util.memory import MemoryPlan, free_memory, ran_out_of_memory
 from util.run.batching import BatchSizes, take_all
@@ -90,11 +91,16 @@ class Runner:
         options, group = self.options, list[Pair]()
         for files in in_order_of_size(pairs, options.fit) if options.batch_size != 1 else pairs:
             try:
-                pair = load_pair(files, options.ranges, options.max_pixels)
+                pair = load_pair(files, options.ranges, options.max_pixels, options.register == "off")
             except ValueError as error:
                 self._fail(Problem(files.stem, str(error)))
                 continue
             if self._skip(pair):
+                continue
+            try:
+                pair = registered(pair, options.register)
+            except ValueError as error:
+                self._fail(Problem(files.stem, str(error)))
                 continue
             if group and self._size(group[0]) != self._size(pair):
                 yield group

@@ -1,0 +1,108 @@
+"""Sources registered before they are fused: what becomes of a pair by each mode, and what is said of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from util.images.image_io import grey_from_rgb
+from util.images.levels import round_to_uint8
+from util.images.pairs import Pair
+from util.images.registration import Registration, measure_shift, overlap, warp
+from util.images.registration_search import MISFIT, Register, RegistrationError, can_register, register
+
+log = logging.getLogger("ddfm")
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """An image on the grid of its partner. ``luma``: (H, W) levels, ``rgb``: (H, W, 3) uint8 or None.
+
+    ``weight``: (H, W), 1 where the image counts, 0 outside the overlap, where it has been replaced by its partner.
+    ``outcome``: what was found and done, for files.
+    """
+
+    luma: np.ndarray
+    rgb: np.ndarray | None
+    weight: np.ndarray
+    outcome: dict[str, Any]
+
+
+def registered(pair: Pair, mode: Register) -> Pair:
+    """The pair with all its images on the grid of the last, unless ``mode`` is ``off``.
+
+    Raises RegistrationError where sizes differ and the images cannot be brought together.
+    """
+    if mode == "off":
+        return pair
+    *others, reference = pair.sources
+    moved, outcomes = [], []
+    for source in others:
+        found = bring_onto(source.luma, source.rgb, reference.luma, mode, f"{pair.stem}: {source.path.name}")
+        luma = round_to_uint8(found.luma.astype(np.float64))
+        moved.append(replace(source, luma=luma, rgb=found.rgb))
+        outcomes.append(found.outcome)
+    return replace(pair, sources=(*moved, reference), registrations=tuple(outcomes))
+
+
+def bring_onto(
+    luma: np.ndarray, rgb: np.ndarray | None, reference: np.ndarray, mode: Register, name: str
+) -> Registered:
+    """An image (H, W) in grey levels, and its colours, brought onto the grid of ``reference``, (H, W) levels.
+
+    ``name`` begins what is logged. What is found but not believed is not used, which is said in a warning; without
+    SimpleITK ``auto`` warns of the misfit that phase correlation shows. Raises RegistrationError where the images
+    differ in size and cannot be brought together.
+    """
+    same = luma.shape == reference.shape
+    if not can_register() and mode == "auto" and same:
+        return _as_it_is(luma, rgb, _unregistered(luma, reference, name))
+    found = register(luma, reference, mode)
+    outcome: dict[str, Any] = {"mode": mode, **found.describe(), "used": not found.refused}
+    if found.refused:
+        if not same:
+            raise RegistrationError(
+                f"{name}: the images differ in size and cannot be registered: {found.refused}; register them first"
+            )
+        small = mode == "auto" and found.misfit <= MISFIT
+        log.log(
+            logging.INFO if small else logging.WARNING,
+            f"{name}: not registered: {found.refused}" + ("" if small else f" (found: {found})"),
+        )
+        return _as_it_is(luma, rgb, {**outcome, "refused": found.refused})
+    weight = overlap(found, (luma.shape[0], luma.shape[1]), (reference.shape[0], reference.shape[1]))
+    log.info(f"{name}: registered: {found}; overlap {(weight > 0).mean():.0%}")
+    return Registered(*_blended(luma, rgb, reference, found, weight), weight, outcome)
+
+
+def _as_it_is(luma: np.ndarray, rgb: np.ndarray | None, outcome: dict[str, Any]) -> Registered:
+    return Registered(luma, rgb, np.ones(luma.shape), outcome)
+
+
+def _unregistered(luma: np.ndarray, reference: np.ndarray, name: str) -> dict[str, Any]:
+    """Say how far the images seem to be apart, when nothing can be done about it."""
+    x, y = measure_shift(luma, reference)
+    if np.hypot(x, y) > MISFIT:
+        log.warning(
+            f"{name}: the images seem to be apart by ({x:.1f}, {y:.1f}) pixels, and are fused as they are; SimpleITK "
+            "would register them: pip install -r requirements-register.txt"
+        )
+    return {"mode": "auto", "used": False, "shift": [round(x, 1), round(y, 1)], "refused": "no SimpleITK"}
+
+
+def _blended(
+    luma: np.ndarray, rgb: np.ndarray | None, reference: np.ndarray, found: Registration, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Levels and colours on the grid of the reference, which takes their place towards the edge of the overlap."""
+    size = (reference.shape[0], reference.shape[1])
+
+    def blend(plane: np.ndarray) -> np.ndarray:
+        return np.clip(weight * warp(plane, found, size) + (1 - weight) * reference, 0, 255)
+
+    if rgb is None:
+        return blend(luma), None
+    colours = np.stack([round_to_uint8(blend(plane)) for plane in np.moveaxis(rgb, 2, 0)], axis=2)
+    return grey_from_rgb(colours).astype(np.float64), colours

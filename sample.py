@@ -55,6 +55,7 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
         "limit",
         "record",
         "contact_sheet",
+        "out_layout",
     )
     return dataclasses.replace(chosen, fusion=fusion).folder(
         **{name: getattr(args, name) for name in ("save_dir", *same, "max_pixels", "overwrite", "quiet")},

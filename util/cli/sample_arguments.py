@@ -8,9 +8,9 @@ from typing import get_args
 
 from guided_diffusion.rectification import RECTIFICATIONS
 from util.cli.arguments import batch_size, grey_levels, matching, positive, value_range
+from util.cli.result_arguments import add_results
 from util.images.registration_search import Register
 from util.presets import DEFAULT, presets
-from util.run.recording import RECORD_FORMS
 from util.version import __version__
 
 _EPILOG = """\
@@ -155,21 +155,7 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         help="pairs of one size that go through the prior together, or auto: doubled from 1 on while that saves at "
         "least 5 %% of the time per pair; halved when memory runs out, in either case (default: 1)",
     )
-    ours.add_argument(
-        "--record",
-        nargs="?",
-        choices=RECORD_FORMS,
-        const="png",
-        default=False,
-        help="also save the state after every step in progress/: png, as published, a file each, x_0000 being the "
-        "last, which --record alone means too; webp or gif: one animation in the order of time, grey and in colour "
-        "(default: off)",
-    )
-    ours.add_argument(
-        "--contact_sheet",
-        action="store_true",
-        help="also write contact_sheet.png, a page with all results and their sources (default: off)",
-    )
+    add_results(ours)
     ours.add_argument(
         "--overwrite",
         action="store_true",

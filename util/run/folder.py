@@ -20,19 +20,14 @@ from util.allocator import keep_freed_memory
 from util.checkpoint import obtain
 from util.device import device_label
 from util.files import project_root
-from util.images.advice import swapped
-from util.images.matching import parse_matching
-from util.images.pairs import PairFiles, Problem, find_pairs, listed, load_pair, source_names
+from util.images.pairs import PairFiles, Problem, listed, load_pair, source_names
 from util.images.ranges import sequence_range
 from util.images.registration_search import check_register
-from util.images.single import given_files
-from util.images.source_folders import check_named, source_folders
 from util.prior import choose_prior, open_prior
 from util.ranks import World
 from util.run.contact_sheet import write_contact_sheet
 from util.run.fusing import batch_fuser
 from util.run.options import RunOptions
-from util.run.places import check_file, check_places
 from util.run.record import OnEvent, RunRecord
 from util.run.recording import recorder_of
 from util.run.results import ResultWriter, start_record
@@ -40,6 +35,7 @@ from util.run.runner import Runner
 from util.run.settings import FolderRun, FolderSettings
 from util.run.shared_run import SharedRun
 from util.run.shares import share_pairs
+from util.run.sources import find_sources
 from util.version import versions
 
 log = logging.getLogger("ddfm")
@@ -72,6 +68,15 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     diffusion = GaussianDiffusion.from_config(settings.diffusion)
     pairs, problems, names = find_sources(settings)
     fusion.check_count(len(names))
+    if settings.out_layout is not None:
+        if len(names) > 2:
+            raise ValueError("out_layout is for the two sources of a pair, whose place the result takes")
+        if settings.out_layout == "ir" and fusion.register != "off":
+            raise ValueError(
+                "out_layout ir goes without register, which brings results onto the visible images"
+            )
+        fusion = dataclasses.replace(fusion, fit="pad")
+        log.info("fit: pad, for in the layout of the data set results have the size of their sources")
     fusion = with_ranges(with_task(fusion, names), pairs, settings.max_pixels, world)
     prior = None
     description: dict[str, Any] = {"prior": None, "model_config": None, "precision": "fp32"}
@@ -105,39 +110,6 @@ def check_folder(settings: FolderSettings, world: World) -> FolderRun:
     return run
 
 
-def find_sources(settings: FolderSettings) -> tuple[list[PairFiles], list[Problem], list[Path]]:
-    """The pairs that are asked for, what has no partner, and the paths whose names may tell the task.
-
-    Raises ValueError when there are none, and when a result would take the place of a source.
-    """
-    ir, vi, matching = settings.ir, settings.vi, parse_matching(settings.match)
-    if settings.sources:
-        check_named(settings.sources, ir or vi, one_folder=bool(matching.patterns))
-    elif ir is not None and vi is not None and swapped(ir, vi):
-        log.warning(f"{ir} is taken for infrared and {vi} for visible, but their names say the opposite")
-    single = given_files(settings.sources or (ir, vi))
-    if single is not None:
-        if settings.output is not None and (settings.record or settings.contact_sheet):
-            raise ValueError(
-                "recorded steps and contact sheets lie in a folder: give --save_dir, not the name of one file"
-            )
-        check_file(settings.output, settings.save_dir, single, settings.fusion.samples)
-        return [single], [], [path.with_suffix("") for path in single.paths]
-    if settings.output is not None:
-        raise ValueError(
-            f"{settings.output} is to be the result of one pair: name its files, --ir FILE and --vi FILE, or give "
-            "--save_dir for the results of folders"
-        )
-    if settings.input == project_root() / "input" and not settings.sources and (ir is None or vi is None):
-        if ir or vi:  # nobody wants them with the sample pairs
-            raise ValueError(f"{ir or vi} is named without the other folder: give both --ir and --vi")
-        log.info(f"no sources are named: those in {settings.input}")
-    folders = tuple(settings.sources) or source_folders(settings.input, ir, vi)
-    pairs, problems = find_pairs(*folders, matching=matching)
-    check_places(settings.save_dir, pairs)
-    return pairs, problems, list(folders)
-
-
 def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) -> tuple[RunRecord, int]:
     """Fuse everything; the record, and the exit status, the same on every process of ``world``.
 
@@ -148,6 +120,9 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         description = {"command": settings.command, **run.description}
         kept = world.first and settings.output is None  # one file tells all by itself
         record = start_record(settings.save_dir, description) if kept else RunRecord(None, {})
+        layout = run.layout
+        if layout is not None and world.first:
+            layout.link_labels(run.pairs[0])
     writer = ResultWriter(
         settings.save_dir,
         run.description,
@@ -160,6 +135,7 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         settings.record_form
         and recorder_of(settings.record_form, settings.save_dir / "progress", config.color_method),
         config.noise,
+        layout,
     )
     divide = functools.partial(
         share_pairs, writer=writer, overwrite=settings.overwrite, steps=run.steps * bool(settings.record)

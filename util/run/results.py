@@ -19,11 +19,13 @@ from util.images.colour import ColourMethod, ColourMode, colour_source, colouris
 from util.images.levels import level_size, levels_of, round_to_uint8, stretch
 from util.images.pairs import FitMode, Pair, PairFiles, output_size, source_names
 from util.images.png import png_header_text, read_png_text, write_png
+from util.images.same_form import described_as, write_as_named
 from util.images.uncertainty import scale_text, uncertainty_picture
+from util.run.out_layout import OutLayout
 from util.run.record import RunRecord, fingerprint
 from util.run.recording import Recorder
 
-FOLDERS = ("recon", "color", "uncertainty", "progress")
+FOLDERS = ("recon", "color", "dataset", "uncertainty", "progress")
 
 log = logging.getLogger("ddfm")
 
@@ -69,6 +71,7 @@ class ResultWriter:
     that the one pair becomes, in colour where there is some, in place of those in ``folder``. ``samples``: of
     several, there is a picture of their spread. ``recorder``: keeps the states of every pair, if any does. ``noise``:
     of the sources, as :func:`~guided_diffusion.denoise.clean_sources` takes it; colours are freed of theirs.
+    ``layout``: where results go too, in colour where there is some, as files like their sources.
     """
 
     folder: Path
@@ -81,6 +84,7 @@ class ResultWriter:
     samples: int = 1
     recorder: Recorder | None = None
     noise: Noise = "off"
+    layout: OutLayout | None = None
 
     def fingerprint(self, *sha256: str) -> str:
         """The same for the same files, by their hashes, and configuration, on the same kind of device.
@@ -114,9 +118,15 @@ class ResultWriter:
         """Whether every result is there, made of these files by this configuration, and as many recorded steps."""
         wanted = self._fingerprint_of(pair)
         paths = [self.recon_path(pair), self.color_path(pair), self.uncertainty_path(pair)]
-        return all(
-            read_png_text(path).get("fingerprint") == wanted for path in paths if path is not None
-        ) and self._recorded(pair.stem, wanted, steps)
+        files = PairFiles(pair.stem, tuple(source.path for source in pair.sources))
+        return (
+            all(read_png_text(path).get("fingerprint") == wanted for path in paths if path is not None)
+            and self._laid_out(files, wanted)
+            and self._recorded(pair.stem, wanted, steps)
+        )
+
+    def _laid_out(self, files: PairFiles, fingerprint: str) -> bool:
+        return self.layout is None or described_as(self.layout.path(files)) == fingerprint
 
     def _recorded(self, stem: str, fingerprint: str, steps: int) -> bool:
         return steps == 0 or self.recorder is None or self.recorder.is_done(stem, steps, fingerprint)
@@ -128,8 +138,10 @@ class ResultWriter:
             if not all(file.is_file() for file in (path, *files.paths)):
                 return False
             wanted = self.fingerprint(*(file_sha256(source) for source in files.paths))
-            return png_header_text(path).get("fingerprint") == wanted and self._recorded(
-                files.stem, wanted, steps
+            return (
+                png_header_text(path).get("fingerprint") == wanted
+                and self._laid_out(files, wanted)
+                and self._recorded(files.stem, wanted, steps)
             )
         except OSError:
             return False
@@ -162,8 +174,13 @@ class ResultWriter:
         rgb = colour_source(self._clean(pair, rgbs, grey), self.color, weights)
         if self.recorder is not None:
             self.recorder.finish(pair.stem, rgb, text["fingerprint"])
-        if rgb is not None and color_path is not None:
-            write_png(color_path, colourise(grey, rgb, self.color_method), text)
+        coloured = None if rgb is None else colourise(grey, rgb, self.color_method)
+        if self.layout is not None:
+            files = PairFiles(pair.stem, tuple(source.path for source in pair.sources))
+            written.append(self.layout.path(files))
+            write_as_named(written[-1], grey if coloured is None else coloured, text["fingerprint"])
+        if coloured is not None and color_path is not None:
+            write_png(color_path, coloured, text)
             written.append(color_path)
             if self.output is not None:
                 return written

@@ -20,6 +20,7 @@ from util.images.image_io import ValueRange
 from util.images.pairs import PairFiles, Problem
 from util.prior import LoadedPrior
 from util.run.batching import BatchSize
+from util.run.out_layout import OUT_SIDES, OutLayout, Side
 from util.run.recording import RECORD_FORMS, RecordForm
 
 
@@ -51,6 +52,7 @@ class FolderSettings:
     max_pixels: int | None = None
     record: bool | RecordForm = False
     contact_sheet: bool = False
+    out_layout: Side | None = None
     overwrite: bool = False
     quiet: bool = False
     command: str = ""
@@ -60,6 +62,8 @@ class FolderSettings:
             raise ValueError(
                 f"record is {self.record!r}, but must be {', '.join(RECORD_FORMS)}, True or False"
             )
+        if self.out_layout not in (None, *OUT_SIDES):
+            raise ValueError(f"out_layout is {self.out_layout!r}, but must be {', '.join(OUT_SIDES)} or None")
 
     @property
     def record_form(self) -> RecordForm | None:
@@ -96,6 +100,14 @@ class FolderRun:
         """Of each source; those of a sequence have been found."""
         found = self.fusion.source_ranges(len(self.pairs[0].paths))
         return [(values[0], values[1]) if isinstance(values, list) else None for values in found]
+
+    @property
+    def layout(self) -> OutLayout | None:
+        """Where results go beside those of every run, if that was asked for."""
+        chosen = self.settings
+        if chosen.out_layout is None:
+            return None
+        return OutLayout.of(self.pairs, chosen.input, chosen.out_layout, chosen.save_dir / "dataset")
 
     @property
     def steps(self) -> int:

@@ -136,7 +136,7 @@ def detect_task(sources: Sequence[Tensor]) -> tuple[Task, str]:
     apart = float(means.max() - means.min()) / 2
     black = float((blur(stack.amax(dim=1, keepdim=True), 2.0) < 2 * 10 / 255 - 1).float().mean())
     alike, coarse, ranks = (
-        _least_correlation(each) for each in (flat, blur(stack, 8.0)[0].flatten(1), flat.argsort().argsort())
+        _least_correlation(each) for each in (flat, blur(stack, 8.0)[0].flatten(1), _ranks(flat))
     )
     if black >= 0.3:
         return "mif", f"{black:.0%} of the pixels are black in all sources"
@@ -147,6 +147,13 @@ def detect_task(sources: Sequence[Tensor]) -> tuple[Task, str]:
             f"the sources correlate by {alike:.2f} ({ranks:.2f} in ranks) but differ in brightness by {apart:.0%}"
         )
     return "ivf", f"the sources correlate by {alike:.2f} and differ in brightness by {apart:.0%}"
+
+
+def _ranks(rows: Tensor) -> Tensor:
+    """Of each value in its row; equal values share the mean of theirs."""
+    ordered, rows = rows.sort(dim=1).values, rows.contiguous()
+    sides = (torch.searchsorted(ordered, rows, right=right) for right in (False, True))
+    return sum(sides, torch.zeros_like(rows)) / 2
 
 
 def _least_correlation(rows: Tensor) -> float:

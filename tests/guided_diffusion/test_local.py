@@ -368,3 +368,19 @@ def test_task_is_told_from_names_and_images() -> None:
     assert detect_task([0.5 * base + 0.4, 0.5 * base - 0.4])[0] == "exposure"
     slices = [torch.where(torch.arange(64) < 40, torch.tensor(-1.0), s) for s in (base, -base)]
     assert detect_task(slices)[0] == "mif"
+
+
+def test_strong_blur_is_focus_and_bent_curves_are_exposures() -> None:
+    """A scene whose halves are out of focus by turns, and one whose curves rise but bend: neither has levels that
+    correlate well. A night scene, black for an eighth, is no slice."""
+    texture = noise(3, 1, 1, 96, 96)
+    scene = 2 * neumann.blur(noise(4, 1, 1, 96, 96), 10.0) + 0.5 * texture
+    blurred, left = neumann.blur(scene, 4.0), torch.arange(96) < 48
+    assert detect_task([torch.where(left, scene, blurred), torch.where(left, blurred, scene)])[0] == "focus"
+    light = torch.linspace(0, 1, 96 * 96).view(1, 1, 96, 96)
+    over, under = 1 - 2 * (1 - light) ** 8, 2 * light**8 - 1
+    assert float(torch.corrcoef(torch.stack([over.flatten(), under.flatten()]))[0, 1]) < 0.5
+    assert detect_task([over, under])[0] == "exposure"
+    night = smooth(5, 1, 1, 96, 96).clamp(-0.8, 1)
+    night[..., :12, :] = -1.0
+    assert detect_task([night, smooth(6, 1, 1, 96, 96).clamp(-0.8, 1)])[0] == "ivf"

@@ -18,6 +18,8 @@ from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.local_weights import detect_task
+from guided_diffusion.ycbcr import luma_tensor
 from tests.conftest import TINY, PriorFiles, write_prior
 from util.evaluation.folders import Evaluation, evaluate_triples, find_triples
 from util.evaluation.metrics import evaluate
@@ -118,3 +120,25 @@ def test_the_tables_have_our_rows(tmp_path: Path):
         if row["rows"] == "here"
     }
     assert made == {(1, "RoadScene"), (1, "TNO"), (2, "RoadScene"), (3, "MRI-CT"), (3, "MRI-PET")}
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("RoadScene", "ivf"), ("TNO", "ivf"), ("MRI_CT", "mif"), ("MRI_PET", "mif")]
+)
+def test_images_tell_their_task(name: str, task: str):
+    """What ``em.task: auto`` reads where names tell nothing; every third pair."""
+    for files in find_pairs(DATA / name / "ir", DATA / name / "vi")[0][::3]:
+        lumas = [luma_tensor(source.luma[None], "cpu") for source in load_pair(files).sources]
+        assert detect_task(lumas)[0] == task, files.stem
+
+
+@pytest.mark.parametrize(
+    ("folders", "task"),
+    [(("focus/1", "focus/2"), "focus"), (("exposure/over", "exposure/under"), "exposure")],
+)
+def test_photographs_tell_their_task(folders: tuple[str, str], task: str):
+    if not (DATA.parent / "multi").is_dir():
+        pytest.skip("no folder multi beside the pairs")
+    for files in find_pairs(*(DATA.parent / "multi" / folder for folder in folders))[0]:
+        lumas = [luma_tensor(source.luma[None], "cpu") for source in load_pair(files).sources]
+        assert detect_task(lumas)[0] == task, files.stem

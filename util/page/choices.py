@@ -11,6 +11,7 @@ from guided_diffusion.config import ModelConfig
 from guided_diffusion.em_local import LocalFast
 from util.checkpoint import locate
 from util.files import project_root
+from util.images.registration_search import Register, check_register
 from util.presets import Preset, preset
 from util.prior import OFFICIAL_CONFIG, read_config
 
@@ -47,6 +48,13 @@ TONES: dict[str, tuple[str, float | None]] = {
     "strong": ("much more contrast", 0.5),
 }
 
+REGISTERS = {
+    "off": "they fit already",
+    "auto": "look, and move the first one if it is off",
+    "translation": "shift the first one",
+    "affine": "shift, turn and scale the first one",
+}
+
 SAMPLES = {1: "none: one result", 4: "from 4 samples", 8: "from 8 samples", 16: "from 16 samples"}
 
 Noise = Literal["preset", "auto", "off"]
@@ -77,6 +85,7 @@ class Choices:
     noise: Noise = "preset"
     tone: str = "preset"
     samples: int = 1
+    register: Register = "off"
 
     def __post_init__(self) -> None:
         _check("method", self.method, METHODS)
@@ -84,6 +93,7 @@ class Choices:
         _check("prior", self.prior, priors())
         _check("noise", self.noise, get_args(Noise))
         _check("tone", self.tone, TONES)
+        check_register(self.register)
         _check("number of samples", self.samples, SAMPLES)
         if self.steps is not None and (isinstance(self.steps, bool) or not isinstance(self.steps, int)):
             raise ValueError(f"the number of steps is {self.steps!r}, but must be a whole number")

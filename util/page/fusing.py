@@ -19,6 +19,7 @@ from guided_diffusion.local_weights import detect_task
 from guided_diffusion.samplers import Step
 from guided_diffusion.ycbcr import full_range_luma, luma_tensor
 from util.images.levels import levels_of, round_to_uint8, stretch
+from util.images.registering import bring_onto
 from util.page.choices import Choices
 from util.page.limits import Limits
 from util.page.outcome import Outcome, measure
@@ -74,7 +75,8 @@ class Run:
     def __init__(self, desk: Desk, pictures: Sequence[Picture], choices: Choices) -> None:
         if len(pictures) < 2:
             raise ValueError("fusing needs two images: choose a first and a second one, or a sample pair")
-        check_sizes(pictures)
+        if choices.register == "off":
+            check_sizes(pictures)
         self.desk, self.pictures, self.choices = desk, list(pictures), choices
         self.preset = choices.preset()
         self._reason, self._step, self._steps, self._taken = "", None, 0, 0
@@ -120,6 +122,7 @@ class Run:
         self._check()
         self._words = "getting ready"
         prior = self.desk.prior(self.preset)
+        registrations = self._bring_together()
         self._words = "fusing"
         started = time.monotonic()
         fused = self.preset.fuse([picture.pixels for picture in self.pictures], prior, self._on_step)
@@ -128,6 +131,7 @@ class Run:
         scores, unmeasured = measure(fused.grey, self.pictures)
         provenance = {
             **fused.provenance,
+            **({"registration": registrations} if registrations else {}),
             "preset": self.choices.method,
             "sources": [{"name": picture.name, "sha256": picture.sha256} for picture in self.pictures],
         }
@@ -143,6 +147,20 @@ class Run:
             unmeasured,
             fused.deviation,
         )
+
+    def _bring_together(self) -> list[dict[str, Any]]:
+        """Put all images on the grid of the last, and tell how. Raises RegistrationError."""
+        if self.choices.register == "off":
+            return []
+        self._words = "bringing the images together"
+        outcomes = []
+        *others, last = self.pictures
+        for place, picture in enumerate(others):
+            found = bring_onto(picture.luma, picture.rgb, last.luma, self.choices.register, picture.name)
+            luma = round_to_uint8(found.luma.astype(np.float64))
+            self.pictures[place] = dataclasses.replace(picture, luma=luma, rgb=found.rgb)
+            outcomes.append(found.outcome)
+        return outcomes
 
     def _scene(self) -> str:
         if self.choices.scene != "auto":
@@ -170,7 +188,7 @@ class Run:
         seconds, step = time.monotonic() - self._began, self._step
         if step is None:
             return Progress(self._words, seconds)
-        height, width = self.pictures[0].size
+        height, width = self.pictures[-1].size
         with torch.no_grad():
             luma = full_range_luma(step.x_t)[0, 0, :height, :width].cpu().numpy()
         levels = stretch(luma) if getattr(self.preset.fusion.em, "stretch", True) else levels_of(luma)

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.themes import Base
 
 from util.page import markup
-from util.page.choices import METHODS, NOISES, SAMPLES, SCENES, TONES, priors
+from util.page.choices import METHODS, NOISES, REGISTERS, SAMPLES, SCENES, TONES, priors
 from util.page.fusing import Stopped
 from util.page.visit import Form, Visits
 
@@ -63,7 +63,7 @@ def build(visits: Visits) -> gr.Blocks:
                     )  # fmt: skip
                 gr.HTML(
                     f'<p class="ddfm-note">PNG, JPEG, TIFF, BMP or WebP, 8 or 16 bits; up to {limits.megabytes} MB '
-                    f"and {limits.pixels / 1e6:g} million pixels each, all of one size.</p>"
+                    f"and {limits.pixels / 1e6:g} million pixels each.</p>"
                 )
                 gr.HTML(_step("2. Method"))
                 method = gr.Radio(
@@ -73,6 +73,7 @@ def build(visits: Visits) -> gr.Blocks:
                 about = gr.HTML(_about("local"), elem_id="about")
                 with gr.Accordion("Settings", open=False, elem_id="settings"):
                     scene = _choice("What the images show", SCENES, "scene")
+                    register = _choice("Alignment of the images", REGISTERS, "register")
                     noise = _choice("Noise in the images", NOISES, "noise")
                     tone = _choice(
                         "Contrast (the two local methods)",
@@ -145,7 +146,7 @@ def build(visits: Visits) -> gr.Blocks:
         method.change(_about, method, about, **quick)
         go.click(
             fuse,
-            [sample, *uploads, method, scene, noise, tone, prior, steps, samples],
+            [sample, *uploads, method, scene, noise, tone, prior, steps, samples, register],
             [stage, downloads, png, archive, details, go, stop],
             concurrency_limit=1, show_progress="hidden", api_visibility="private",
         )  # fmt: skip

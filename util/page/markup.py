@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -214,6 +215,7 @@ def _made(outcome: Outcome) -> str:
         "seed": made["seed"],
         "samples": made.get("samples", 1),
         "noise taken off": ", ".join(f"{sigma:.1f}" for sigma in made["noise"]) + " grey levels",
+        "alignment": "; ".join(map(_alignment, made.get("registration", []))) or "taken as they are",
         "device": made.get("device", "cpu"),
         "version": f"DDFM {made['versions']['ddfm']}, torch {made['versions']['torch']}",
     }
@@ -221,6 +223,13 @@ def _made(outcome: Outcome) -> str:
     return (
         f"<dl class=ddfm-made>{lines}</dl><p class=ddfm-note>All of it is written into the PNG as well.</p>"
     )
+
+
+def _alignment(outcome: Mapping[str, Any]) -> str:
+    """What has been done to an image to bring it onto the last one."""
+    if not outcome["used"]:
+        return f"left as it was: {outcome['refused']}"
+    return f"moved by {outcome['misfit']:.1f} pixels on average ({outcome['model']})"
 
 
 def _img(image: np.ndarray, longest: int, alt: str, more: str = "") -> str:

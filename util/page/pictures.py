@@ -109,7 +109,8 @@ def check_sizes(pictures: Sequence[Picture]) -> None:
     if len({picture.size for picture in pictures}) > 1:
         found = "; ".join(f"{picture.name} is {picture.measures}" for picture in pictures)
         raise ValueError(
-            f"the images must show the same scene at the same size, but {found}. Bring them to one size first"
+            f"the images must show the same scene at the same size, but {found}. Let them be brought together "
+            "(Settings, Alignment), or bring them to one size first"
         )
 
 

@@ -29,6 +29,7 @@ class Form:
     prior: Any = "auto"
     steps: Any = 0
     samples: Any = 1
+    register: Any = "off"
 
 
 class Visits:
@@ -53,7 +54,9 @@ class Visits:
     def start(self, form: Form, session: str) -> Run:
         """The run of a form, to be followed; one that the session still has is stopped. Raises ValueError."""
         steps = None if form.steps == 0 else form.steps
-        choices = Choices(form.method, form.scene, form.prior, steps, form.noise, form.tone, form.samples)
+        choices = Choices(
+            form.method, form.scene, form.prior, steps, form.noise, form.tone, form.samples, form.register
+        )
         known = task_of_names([str(form.sample)])
         if choices.scene == "auto" and form.sample and known is not None:
             choices = dataclasses.replace(choices, scene=known[0])

@@ -49,6 +49,7 @@ def test_choices_are_made():
         ({"scene": "x" * 1000}, "no scene"),
         ({"prior": "../../models/x.pt"}, "no prior"),
         ({"noise": [1.0]}, "no noise"),
+        ({"register": "magic"}, "register is 'magic', but must be one of off"),
         ({"tone": 7}, "no tone"),
         ({"samples": 1_000_000}, "no number of samples 1000000; there are 1, 4, 8, 16"),
         ({"steps": 2.5}, "steps is 2.5, but must be a whole number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import threading
 import zipfile
@@ -21,7 +22,7 @@ from util.page.choices import Choices
 from util.page.fusing import Desk, Progress, Run, Stopped
 from util.page.limits import Limits
 from util.page.outcome import MEASURED, write_files
-from util.page.pictures import Picture, read_pictures
+from util.page.pictures import Picture, read_pictures, sample_pairs
 
 
 @pytest.fixture
@@ -114,6 +115,25 @@ def test_several_samples_tell_how_uncertain_it_is(tmp_path: Path, pictures: list
     follow(run)
     with pytest.raises(ValueError, match="without a prior nothing is random"):
         run.outcome()
+
+
+def test_images_that_do_not_fit_are_brought_together(tmp_path: Path):
+    pytest.importorskip("SimpleITK", reason="needs SimpleITK: pip install -r requirements-register.txt")
+    first, second = read_pictures(sample_pairs()["smoke"], Limits())
+    moved = dataclasses.replace(first, luma=np.ascontiguousarray(first.luma[3:-20, 9:-5]))
+    desk = Desk(Limits(), "cpu")
+    with pytest.raises(ValueError, match=r"Settings, Alignment"):
+        Run(desk, [moved, second], Choices("local_fast"))
+    run = Run(desk, [moved, second], Choices("local_fast", register="translation"))
+    follow(run)
+    outcome = run.outcome()
+    (found,) = outcome.provenance["registration"]
+    assert found["used"] and outcome.grey.shape == second.size
+    # what is shown and measured beside the result lies where the result has it
+    inside = np.s_[40:-60, 40:-60]
+    straight = np.corrcoef(outcome.sources[0].luma[inside].ravel(), first.luma[inside].ravel())[0, 1]
+    assert straight > 0.95
+    assert "pixels on average (translation)" in markup.details(outcome)
 
 
 def test_three_images_have_no_metrics_of_two(tmp_path: Path, pair: tuple[Path, Path]):

@@ -77,7 +77,7 @@ class FusionConfig:
 
     def describe(self) -> dict[str, Any]:
         """Every setting by name, for logs and images; without those that came later, where they change nothing."""
-        usual = {"samples": 1, "ranges": None}
+        usual = {"samples": 1, "ranges": None, "register": "off"}
         said = dataclasses.asdict(self)
         for name in [name for name, value in usual.items() if said[name] == value]:
             del said[name]

@@ -6,7 +6,6 @@ Where no other reason is given, 1e-6 is float32 rounding of numbers of order 1.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
 from guided_diffusion.psf import gradient_transfer, periodic_gradient, psf2otf, released_gradient
 from guided_diffusion.rectification import Rectification
+from tests.made_up import noise
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "em_released.npz"
 RELEASED = Released()
@@ -43,18 +43,7 @@ Variant = Literal["released", "paper"]
 shapes = pytest.mark.parametrize("shape", [(6, 8), (5, 7), (6, 7), (5, 8), (2, 3)], ids=str)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Images this small gain nothing from more threads, and lose a lot to them on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def noise(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Uniform in [-1, 1], without exact repeats."""
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 2 - 1
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def scene(height: int = 24, width: int = 41) -> tuple[Tensor, Tensor]:

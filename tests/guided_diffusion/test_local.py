@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,24 +28,14 @@ from guided_diffusion.local_weights import (
 from guided_diffusion.rectification import rectification_from_mapping
 from guided_diffusion.samplers import SAMPLERS
 from guided_diffusion.tone import spread
+from tests.made_up import noise
 
 TASKS: list[Task] = ["ivf", "mif", "focus", "exposure"]
 every_task = pytest.mark.parametrize("task", TASKS)
 shapes = pytest.mark.parametrize("shape", [(9, 14), (2, 3), (13, 8)], ids=str)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Images this small gain nothing from more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def noise(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Uniform in [-1, 1]."""
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 2 - 1
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def smooth(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from tests.conftest import TINY, PriorFiles, write_prior
+from tests.made_up import soft_scene
 from tools import evaluate_prior
 from tools.prior_card.denoising import DENOISERS, add_noise, denoise_all
 from tools.prior_card.grey import (
@@ -39,16 +40,11 @@ def grey_prior(tmp_path_factory: pytest.TempPathFactory) -> PriorFiles:
     return write_prior(tmp_path_factory.mktemp("grey"), {**TINY, "in_channels": 1}, seed=7)
 
 
-def scene(size: int = 64, seed: int = 0) -> np.ndarray:
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
-
-
 def sequences(folder: Path, sigma: float = 12.0) -> Path:
     """Two sequences of three frames whose clean side has half the contrast."""
     for number, name in enumerate(("a", "b")):
         for frame in range(3):
-            clean = as_grey(scene(65, 10 * number + frame))
+            clean = as_grey(soft_scene(65, 10 * number + frame))
             noisy = add_noise(clean, sigma, number, frame).round().clip(0, 255).astype(np.uint8)
             for side, image in (("ir", clean // 2), ("ir_noisy", noisy)):
                 (folder / name / side).mkdir(parents=True, exist_ok=True)
@@ -60,7 +56,7 @@ def test_three_channels_get_independent_noise_of_one_size_and_grey_unchanged():
     """Along (1, 1, 1) / sqrt(3) what was there, across it sqrt(3) sigma: one call at the timestep of that noise."""
     seen: dict[str, Tensor] = {}
 
-    clean, sigma = as_grey(scene(128)), 20.0
+    clean, sigma = as_grey(soft_scene(128)), 20.0
     x_0 = torch.from_numpy(clean / 127.5 - 1).float().permute(2, 0, 1)[None]
 
     def network(x: Tensor, t: Tensor) -> Tensor:
@@ -100,12 +96,12 @@ def test_bm3d_is_called_as_its_package_wants(monkeypatch: pytest.MonkeyPatch):
         return z
 
     monkeypatch.setitem(sys.modules, "bm3d", SimpleNamespace(bm3d=denoise))
-    image = as_grey(scene()).astype(float)
+    image = as_grey(soft_scene()).astype(float)
     np.testing.assert_allclose(DENOISERS["bm3d"](image, 25), image, atol=1e-9)
 
 
 def test_companions_of_scikit_image_take_one_channel():
-    clean = as_grey(scene())
+    clean = as_grey(soft_scene())
     noisy = add_noise(clean, 25, 0, 0)
     for name in ("nl_means", "tv"):
         result = DENOISERS[name](noisy, 25)
@@ -113,7 +109,7 @@ def test_companions_of_scikit_image_take_one_channel():
 
 
 def test_levels_are_matched_before_they_are_compared():
-    image = as_grey(scene()).astype(float)
+    image = as_grey(soft_scene()).astype(float)
     assert matched_psnr(image, 0.5 * image + 20) > 100
     assert matched_psnr(-image, image) > 100
     assert matched_psnr(np.random.default_rng(0).standard_normal(image.shape), image) < 20
@@ -150,7 +146,7 @@ def test_the_tool_judges_a_prior_of_one_channel(
 ):
     (tmp_path / "val").mkdir()
     for number in range(5):
-        Image.fromarray(scene(80, number)).save(tmp_path / "val" / f"{number}.png")
+        Image.fromarray(soft_scene(80, number)).save(tmp_path / "val" / f"{number}.png")
     line = [
         "--model_config",
         str(grey_prior.config),

@@ -23,6 +23,7 @@ from guided_diffusion.prior import NetworkPrior
 from guided_diffusion.samplers import SAMPLERS
 from guided_diffusion.script_util import empty_model
 from tests.conftest import PriorFiles, write_variant
+from tests.made_up import soft_scene
 from tools import evaluate_prior
 from tools.prior_card.curves import read_log
 from tools.prior_card.denoising import (
@@ -51,15 +52,10 @@ def zero(x: Tensor, t: Tensor) -> Tensor:
     return torch.zeros_like(x)
 
 
-def scene(size: int = 64, seed: int = 0) -> np.ndarray:
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
-
-
 def photos(folder: Path, count: int = 2) -> Path:
     folder.mkdir()
     for number in range(count):
-        Image.fromarray(scene(80, number)).save(folder / f"{number}.png")
+        Image.fromarray(soft_scene(80, number)).save(folder / f"{number}.png")
     return folder
 
 
@@ -75,7 +71,7 @@ def test_psnr_of_known_errors():
 
 def test_a_network_that_says_nothing_leaves_the_noise_in():
     """eps = 0: the estimate is the noisy image, whose PSNR is 20 log10(255 / sigma)."""
-    result = denoise_all(zero, process(), [scene(seed=n) for n in range(3)], SIGMAS, [], 0, CPU)
+    result = denoise_all(zero, process(), [soft_scene(seed=n) for n in range(3)], SIGMAS, [], 0, CPU)
     assert [level["sigma"] for level in result["levels"]] == list(SIGMAS)
     for level in result["levels"]:
         expected = 20 * math.log10(255 / level["sigma"])
@@ -90,7 +86,7 @@ def test_a_network_that_says_nothing_leaves_the_noise_in():
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_a_network_that_knows_the_image_gives_it_back(mean_type: str, sigma: float):
     diffusion = process(model_mean_type=mean_type)
-    photo = scene()
+    photo = soft_scene()
     x_0 = torch.from_numpy(photo / 127.5 - 1).float().permute(2, 0, 1)[None]
     index = sigma_timestep(diffusion, sigma)
 
@@ -120,21 +116,21 @@ def test_companions_take_noise_away_and_get_what_the_network_gets(name: str, mon
 
     monkeypatch.setitem(DENOISERS, name, watched)  # pyright: ignore[reportArgumentType]
     diffusion = process()
-    level = denoise_all(network, diffusion, [scene()], [25], [name], 0, CPU)["levels"][0]
+    level = denoise_all(network, diffusion, [soft_scene()], [25], [name], 0, CPU)["levels"][0]
     assert level["psnr"][name] > level["psnr"]["noisy"] + 5
     signal = math.sqrt(diffusion.alphas_cumprod[level["t"]])
     np.testing.assert_allclose(signal * (seen["companion"] / 127.5 - 1), seen["network"], atol=1e-5)
 
 
 def test_noise_does_not_depend_on_the_other_images():
-    photo = scene()
+    photo = soft_scene()
     at_10, at_50 = (add_noise(photo, sigma, 0, 3) - photo for sigma in (10, 50))
     np.testing.assert_allclose(5 * at_10, at_50, atol=1e-9)
     assert not np.allclose(add_noise(photo, 10, 0, 4) - photo, at_10)
 
 
 def test_loss_of_a_network_that_says_nothing_is_one_at_every_timestep():
-    losses = losses_by_timestep(zero, process(), [scene(seed=n) for n in range(2)], 7, 0, CPU)
+    losses = losses_by_timestep(zero, process(), [soft_scene(seed=n) for n in range(2)], 7, 0, CPU)
     assert losses[0]["t"] == 0 and losses[-1]["t"] == 999 and len(losses) == 7
     # 24,576 squares of random numbers: a standard deviation of 0.01
     assert all(entry["mse"] == pytest.approx(1.0, abs=0.04) for entry in losses)
@@ -143,7 +139,7 @@ def test_loss_of_a_network_that_says_nothing_is_one_at_every_timestep():
 def test_a_colour_cast_is_measured_in_levels():
     """eps off by 0.01 in red is an x_0 off by 0.01 times sigma / alpha, of range 2."""
     diffusion = process()
-    crop = scene()
+    crop = soft_scene()
 
     def network(x: Tensor, t: Tensor) -> Tensor:
         alpha = math.sqrt(diffusion.alphas_cumprod[int(t)])
@@ -327,7 +323,7 @@ def test_cbm3d_is_called_as_its_package_wants(monkeypatch: pytest.MonkeyPatch):
         return z
 
     monkeypatch.setitem(sys.modules, "bm3d", SimpleNamespace(bm3d_rgb=bm3d_rgb))
-    np.testing.assert_allclose(DENOISERS["cbm3d"](scene().astype(float), 25), scene(), atol=1e-9)
+    np.testing.assert_allclose(DENOISERS["cbm3d"](soft_scene().astype(float), 25), soft_scene(), atol=1e-9)
 
 
 def test_a_log_that_is_none(tmp_path: Path):

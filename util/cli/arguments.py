@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Literal
 
 from util.images.matching import parse_matching
@@ -58,3 +59,19 @@ def batch_size(text: str) -> BatchSize:
         return positive(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is neither a whole number nor auto") from None
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """``NAME=DIR``."""
+    name, equals, folder = text.partition("=")
+    if not (name.strip() and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR, such as CDDFuse=results/cddfuse")
+    return name.strip(), Path(folder)
+
+
+def two_labels(text: str) -> tuple[str, str]:
+    """``FIRST,SECOND``."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST,SECOND, such as PET,MRI")
+    return parts[0], parts[1]

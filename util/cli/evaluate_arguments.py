@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import get_args
 
-from util.cli.arguments import positive
+from util.cli.arguments import named_folder, positive, two_labels
 from util.evaluation.metrics import (
     ALL_METRICS,
     METRICS,
@@ -36,22 +36,6 @@ def metric_list(text: str) -> list[str]:
     if unknown:
         raise argparse.ArgumentTypeError(unknown_metric(unknown[0]))
     return list(dict.fromkeys(known[name] for name in names))
-
-
-def named_folder(text: str) -> tuple[str, Path]:
-    """``NAME=DIR``."""
-    name, equals, folder = text.partition("=")
-    if not (name.strip() and equals and folder):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR, such as CDDFuse=results/cddfuse")
-    return name.strip(), Path(folder)
-
-
-def two_labels(text: str) -> tuple[str, str]:
-    """``FIRST,SECOND``."""
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST,SECOND, such as PET,MRI")
-    return parts[0], parts[1]
 
 
 def table_name(text: str) -> int | str:

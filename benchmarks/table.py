@@ -5,7 +5,9 @@
 naive: eager float32, one pair at a time, default layout and allocator, attention through its whole matrix, a PNG
 every step. ours: as sample.py runs it. Each time in a process of its own, taking turns (A B A B); medians.
 The share of the roof: FLOPs of the published network over those of a matrix product of the same precision,
-measured in the same processes. Weights are made up: no checkpoint is needed to time an architecture.
+measured in the same processes. Weights are made up: no checkpoint is needed to time an architecture. A second table
+has ``local_fast`` and ``local`` on a pair of 640x480, and how often noise asks a prior; ``--priors`` without a name
+makes that one alone.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from benchmarks import local
 from benchmarks.cost import gflop
 from benchmarks.step import Case, Outcome
 from guided_diffusion.config import ModelConfig
@@ -114,7 +117,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add(
         "--priors",
-        nargs="+",
+        nargs="*",
         default=list(PRIORS),
         metavar="NAME",
         help="compact, official, or a model's YAML",
@@ -144,11 +147,15 @@ def main(argv: list[str] | None = None) -> int:
         except subprocess.CalledProcessError as error:
             print(f"benchmarks.table: a measurement failed ({error})", file=sys.stderr)
             return 1
-        label = device_label(torch.device(device))
+        label = f"{device_label(torch.device(device))}, {torch.get_num_threads()} threads"
+        if outcomes:
+            print(
+                f"\n{label}, torch {torch.__version__}, pairs of {args.width}x{args.height}, {args.pair_steps} steps "
+                f"a pair, medians of {args.rounds} x {args.steps} steps\n\n{table(outcomes, names, args.pair_steps)}"
+            )
         print(
-            f"\n{label}, {torch.get_num_threads()} threads, torch {torch.__version__}, pairs of "
-            f"{args.width}x{args.height}, {args.pair_steps} steps a pair, medians of {args.rounds} x {args.steps} "
-            f"steps\n\n{table(outcomes, names, args.pair_steps)}"
+            f"\n{label}, without a sampler, pairs of {local.WIDTH}x{local.HEIGHT}, medians of {args.rounds}\n\n"
+            f"{local.table(torch.device(device), args.rounds)}"
         )
     return 0
 

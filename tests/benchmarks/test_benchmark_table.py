@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import local
 from benchmarks.cost import gflop
 from benchmarks.naive import naive
 from benchmarks.rule_weights import rule_state_dict
@@ -102,6 +103,7 @@ def test_table_of_medians(tiny_prior: PriorFiles):
 @pytest.mark.slow
 def test_the_command(tiny_prior: PriorFiles, capsys: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(local, "table", lambda device, rounds: "local")  # a test of its own
     small = ["--height", "32", "--width", "32", "--steps", "1", "--rounds", "1"]
     assert main(["--priors", str(tiny_prior.config), *small]) == 0
     out = capsys.readouterr().out

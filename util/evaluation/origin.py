@@ -17,6 +17,8 @@ def origin_of(run: dict[str, Any]) -> tuple[str, str]:
     if "tv" in em:
         how += f", {'' if em['tv'] else 'no '}total variation"
     if run["prior"] is None:
+        if em["variant"] == "local_fast":
+            return "no prior", "no diffusion prior, local fusion in closed form"
         return "no prior", f"no diffusion prior, iterations alone, {steps}, {how}"
     from util.checkpoint import PriorInfo  # here, for it brings torch, which evaluating does without
 

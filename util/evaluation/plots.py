@@ -31,8 +31,9 @@ from util.files import write_atomically
 from util.images.image_io import read_image
 
 _INK = "#010203"  # stands for the colour of the text around an SVG, and nothing else is drawn in it
-# Okabe and Ito's colours, which the colour-blind tell apart, but for black, which is the text's
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# Okabe and Ito's colours, which the colour-blind tell apart; grey in place of black, which is the text's, and of
+# yellow, which is hardly seen on white
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 FORMATS = ("png", "svg", "pdf")
@@ -42,7 +43,7 @@ _PANEL_COLUMNS = 6
 
 def style(index: int) -> dict[str, Any]:
     """Colour, dash and marker of the method at that place, the same in every figure; they first repeat after 308."""
-    dash = _DASHES[(index // len(_COLOURS) + index) % len(_DASHES)]
+    dash = _DASHES[(index // len(_COLOURS) + index % len(_COLOURS)) % len(_DASHES)]
     colour, marker = _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
     return {"color": colour, "linestyle": dash, "marker": marker}
 
@@ -68,16 +69,16 @@ def radar(block: Block, metrics: Sequence[str]) -> Figure | None:
     for x, y in rim.T[:-1]:
         plot.plot([0, x], [0, y], color=_INK, alpha=0.2, linewidth=0.7)
     for name, (x, y) in zip(axes, rim.T[:-1], strict=True):
-        plot.text(1.17 * x, 1.14 * y, f"{name}\n{best[name]:.2f}", ha="center", va="center", color=_INK)
+        plot.text(1.25 * x, 1.16 * y, f"{name}\n{best[name]:.2f}", ha="center", va="center", color=_INK)
     for index, row in enumerate(rows):
         shares = np.array([max(0.0, row.values[name] / best[name]) for name in axes])
         corners = rim * np.append(shares, shares[0])
-        label = _plain(f"{row.label}, as published" if row.kind == "paper" else row.label)
+        label = _plain(f"{row.label}, as published" if row.kind == "paper" else row.name)
         look = style(index)
         plot.plot(*corners, **look, linewidth=1.6, markersize=4, label=label)
         if row.kind == "here" and len(rows) <= 3:
             plot.fill(*corners, color=look["color"], alpha=0.12)
-    plot.set(xlim=(-1.4, 1.4), ylim=(-1.3, 1.3), aspect="equal")
+    plot.set(xlim=(-1.5, 1.5), ylim=(-1.3, 1.3), aspect="equal")
     plot.axis("off")
     plot.set_title(_plain(block.dataset), color=_INK)
     figure.legend(loc="outside lower center", ncols=1, frameon=False, labelcolor=_INK, fontsize=9)

@@ -167,3 +167,33 @@ def test_a_report_that_cannot_be_written(folders: Path, capsys: pytest.CaptureFi
     assert run(folders, "--report", str(folders / "file/r.html")) == 1
     error = capsys.readouterr().err
     assert "a report cannot be written" in error and str(folders / "file") in error
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path):
+    """At most by what is kept of an image, its scores: 100 KiB each would be far too much, and an image has 1 MiB."""
+    resource = pytest.importorskip("resource", reason="needs a system that tells the memory of a process")
+    assert resource
+    sides = [tmp_path / side for side in ("fused", "ir", "vi")]
+    for number, side in enumerate(sides):
+        side.mkdir()
+        Image.fromarray(picture(number, (320, 400))).save(side / "0.png")
+        for index in range(1, 60):
+            (side / f"{index}.png").symlink_to("0.png")
+    code = """if True:
+        import resource, sys, evaluate
+        status = evaluate.main(sys.argv[1:])
+        print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        sys.exit(status)"""
+    peaks = []
+    for count in (60, 20):
+        for side in sides:
+            for index in range(count, 60):
+                (side / f"{index}.png").unlink()
+        line = [part for side in sides for part in (f"--{side.name}", str(side))]
+        line += ["--metrics", "EN,SSIM", "--workers", "1"]  # two at once may meet at their peaks
+        done = subprocess.run(
+            [sys.executable, "-c", code, *line], cwd=command.ROOT, capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout.split()[-1]))
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    assert peaks[0] - peaks[1] < 40 * 100 * 1024 / unit

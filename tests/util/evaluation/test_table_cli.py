@@ -313,6 +313,7 @@ def test_radar_needs_three_metrics_and_a_whole_row():
 def test_colours_dashes_and_markers_tell_methods_apart():
     looks = [style(index) for index in range(28)]
     assert len({(look["color"], str(look["linestyle"]), look["marker"]) for look in looks}) == 28
+    assert len({(look["color"], str(look["linestyle"])) for look in looks}) == 28  # boxes have no marker
     for index in range(7):  # without colour too
         others = [look for look in looks[:7] if look is not looks[index]]
         assert all(look["marker"] != looks[index]["marker"] for look in others)

@@ -14,11 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from guided_diffusion.neumann import blur, gradient, squared_gradient
+from guided_diffusion.neumann import blur, gradient, squared_gradient, wide_blur
 
 Task = Literal["ivf", "mif", "focus", "exposure"]
 TINY = 1e-12
 COARSE = 1.5  # pixels of blur at which directions are compared
+SCALES = (1.0, 4.0, 16.0, 64.0)  # pixels of blur between the bands in which exposures are blended
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,39 @@ def _cosine(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
 
 def level_target(sources: Sequence[Tensor], task: Task, noise: Sequence[Tensor]) -> Tensor:
     """T, Eq. (1): the levels of the sources, averaged with the weights of the task; (B, 1, H, W)."""
-    weights = level_weights(sources, task, noise)
-    return sum((w * source for w, source in zip(weights, sources, strict=True)), torch.zeros_like(sources[0]))
+    if task == "exposure":
+        return _blended_by_scale(sources, _shares_of_exposures(sources))
+    return _average(level_weights(sources, task, noise), sources)
+
+
+def _blended_by_scale(sources: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Each band of scales averaged with weights as coarse as the band is: exposures differ by most of the range, and
+    one smoothing of the weights shows as clouds or, where it is too weak, as seams."""
+    blended, finer = torch.zeros_like(sources[0]), list(sources)
+    for sigma in SCALES:
+        coarser = [wide_blur(source, sigma) for source in finer]
+        weights = [wide_blur(weight, sigma) for weight in weights]
+        blended = blended + _average(weights, [a - b for a, b in zip(finer, coarser, strict=True)])
+        finer = coarser
+    return blended + _average(weights, finer)
+
+
+def _average(weights: Sequence[Tensor], images: Sequence[Tensor]) -> Tensor:
+    return sum((w * image for w, image in zip(weights, images, strict=True)), torch.zeros_like(images[0]))
+
+
+def _shares_of_exposures(sources: Sequence[Tensor]) -> list[Tensor]:
+    """How well each source is exposed at a pixel, (B, 1, H, W) each, as shares that sum to 1."""
+    scores = [-((source + 1) / 2 - 0.5).square() / (2 * 0.2**2) for source in sources]
+    return list(torch.softmax(torch.cat(scores, dim=1), dim=1).split(1, dim=1))
 
 
 def level_weights(sources: Sequence[Tensor], task: Task, noise: Sequence[Tensor]) -> list[Tensor]:
-    """omega_s of Eq. (1), each (B, 1, H, W); they sum to 1 at every pixel."""
+    """omega_s of Eq. (1), each (B, 1, H, W); they sum to 1 at every pixel. Exposures: at the scale of 16 pixels."""
+    if task == "exposure":
+        return [blur(share, 16.0) for share in _shares_of_exposures(sources)]
     scores: list[Tensor] = []
     for source, sigma in zip(sources, noise, strict=True):
-        if task == "exposure":
-            scores.append(-((source + 1) / 2 - 0.5).square() / (2 * 0.2**2))
-            continue
         energy = squared_gradient(source) if task != "focus" else blur(squared_gradient(source), 6.0)
         energy = (energy - 4 * sigma.square()).clamp(min=0)
         if task == "focus":
@@ -107,7 +130,7 @@ def level_weights(sources: Sequence[Tensor], task: Task, noise: Sequence[Tensor]
             scores.append(6 * seen + 12 * energy.sqrt())
     shares = torch.softmax(torch.cat(scores, dim=1), dim=1)
     if task != "focus":
-        shares = blur(shares, 16.0 if task == "exposure" else 3.0)
+        shares = blur(shares, 3.0)
     return list((shares / shares.sum(dim=1, keepdim=True)).split(1, dim=1))
 
 

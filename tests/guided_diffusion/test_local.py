@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
@@ -235,6 +236,28 @@ def test_fusion_mirrors_with_its_sources() -> None:
     flipped = level_weights([source.flip(-1) for source in sources], "exposure", clean(sources))
     for a, b in zip(level_weights(sources, "exposure", clean(sources)), flipped, strict=True):
         assert torch.allclose(a, b.flip(-1), atol=1e-6)
+
+
+def test_a_wide_blur_is_a_gaussian_on_mirrored_borders() -> None:
+    """The cosine transform's response is that of diffusion on the grid; a sampled Gaussian differs by O(sigma^-2)."""
+    image = noise(7, 1, 1, 60, 90).clamp(-1, 1)
+    found = neumann.wide_blur(image, 8.0)[0, 0].numpy()
+    wanted = gaussian_filter(image[0, 0].double().numpy(), 8.0, mode="reflect", truncate=8.0)
+    assert np.abs(found - wanted).max() < np.abs(wanted - wanted.mean()).max() / 8.0**2
+
+
+def test_what_is_burnt_out_in_one_exposure_leaves_no_cloud() -> None:
+    """Light that grows to the right is told growing. What falls where the long exposure burns out, the cloud, is less
+    than half of what weights of one scale leave."""
+    light = torch.linspace(0, 1, 320).expand(1, 1, 96, 320)
+    sources = [(gain * light).clamp(max=1) * 2 - 1 for gain in (4.0, 0.6)]
+    weights = level_weights(sources, "exposure", clean(sources))
+    one_scale = sum(w * source for w, source in zip(weights, sources, strict=True))
+
+    def falls(levels: Tensor) -> float:
+        return float((levels.cummax(-1).values - levels)[0, 0, 48].max())
+
+    assert falls(level_target(sources, "exposure", clean(sources))) < 0.5 * falls(one_scale)
 
 
 @every_task

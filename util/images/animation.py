@@ -33,7 +33,8 @@ def shrink(image: np.ndarray, side: int = SIDE) -> np.ndarray:
 def write_animation(path: Path, frames: Sequence[np.ndarray], form: AnimationForm, text: str) -> None:
     """Write (H, W) or (H, W, 3) uint8 frames of one size, played in about four seconds and again after two more.
 
-    ``text`` is kept in the file. It appears whole or not at all. Raises OSError when it cannot be written.
+    Frames that differ by next to nothing may be one in the file, shown as long as both. ``text`` is kept in it. It
+    appears whole or not at all. Raises OSError when it cannot be written.
     """
     each = min(max(_LENGTH // max(len(frames) - 1, 1), _LEAST), _MOST) // 10 * 10  # GIF counts hundredths
     first, *others = [Image.fromarray(frame) for frame in frames]

@@ -86,6 +86,11 @@ class Run:
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
 
+    @property
+    def under_way(self) -> bool:
+        """Whether it has been started and has not ended; it may wait for its turn."""
+        return self._thread.is_alive()
+
     def stop(self, reason: str) -> None:
         """End it after the step that it is in."""
         self._reason = self._reason or reason
@@ -112,9 +117,13 @@ class Run:
 
     def _work(self) -> None:
         try:
-            with self.desk.turn:
+            while not self.desk.turn.acquire(timeout=POLL):
+                self._check_wanted()
+            try:
                 self._began = time.monotonic()
                 self._outcome = self._fuse()
+            finally:
+                self.desk.turn.release()
         except BaseException as error:  # told by outcome(), in the visitor's thread
             self._error = error
 
@@ -174,12 +183,16 @@ class Run:
 
     def _check(self) -> None:
         """Raise Stopped where it is to end."""
-        now, limit = time.monotonic(), self.desk.limits.seconds
-        if now - self._began > limit:
+        limit = self.desk.limits.seconds
+        if time.monotonic() - self._began > limit:
             self.stop(
                 f"the time limit of {limit} s is over; choose fewer steps, another method or smaller images"
             )
-        if now - self._seen > ABANDONED:
+        self._check_wanted()
+
+    def _check_wanted(self) -> None:
+        """Raise Stopped where somebody said so, or nobody waits."""
+        if time.monotonic() - self._seen > ABANDONED:
             self.stop("nobody waits for it any more")
         if self._reason:
             raise Stopped(self._reason)

@@ -62,6 +62,9 @@ class Visits:
             choices = dataclasses.replace(choices, scene=known[0])
         run = Run(self.desk, self.pictures(form), choices)
         with self._guard:
+            waiting = sum(other.under_way for other in self._runs.values())
+            if waiting > self.desk.limits.waiting:
+                raise ValueError(f"{waiting} visitors are before you; try again in some minutes")
             before = self._runs.get(session)
             self._runs[session] = run
         if before is not None:

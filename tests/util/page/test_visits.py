@@ -74,6 +74,24 @@ def test_a_session_stops_its_own_run_and_no_other(visits: Visits):
         first.outcome()
 
 
+def test_a_visitor_who_waits_can_stop_and_the_line_has_an_end(visits: Visits):
+    visits.desk.limits = Limits(waiting=1)
+    form = Form(files=upload(visits.store, "x"), method="local_fast")
+    runs = [visits.start(form, name) for name in ("a", "b")]
+    with visits.desk.turn:  # somebody else's scene takes long
+        following = [run.follow() for run in runs]
+        assert {next(each).words for each in following} == {"waiting for the scene before"}
+        with pytest.raises(ValueError, match="2 visitors are before you"):
+            visits.start(form, "c")
+        visits.stop("b")
+        list(following[1])
+        with pytest.raises(Stopped, match="as you asked"):
+            runs[1].outcome()
+        assert visits.start(form, "c") is not None
+    list(following[0])
+    assert runs[0].outcome().grey.shape == (64, 64)
+
+
 def test_files_are_removed(visits: Visits):
     store = visits.store
     old, new = upload(store, "old"), upload(store, "new")

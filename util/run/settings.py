@@ -62,6 +62,10 @@ class FolderSettings:
             raise ValueError(
                 f"record is {self.record!r}, but must be {', '.join(RECORD_FORMS)}, True or False"
             )
+        for name, other in (("batch_size", "auto"), ("limit", None), ("max_pixels", None)):
+            value = getattr(self, name)
+            if value != other and not (type(value) is int and value >= 1):
+                raise ValueError(f"{name} is {value!r}, but must be a whole number of at least 1, or {other}")
         if self.out_layout not in (None, *OUT_SIDES):
             raise ValueError(f"out_layout is {self.out_layout!r}, but must be {', '.join(OUT_SIDES)} or None")
 

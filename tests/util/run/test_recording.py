@@ -104,3 +104,10 @@ def test_other_forms_are_refused(work: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(ValueError, match="record is 'mp4', but must be png, webp, gif, True or False"):
         FolderSettings(work, record="mp4")  # type: ignore[arg-type]
     assert FolderSettings(work, record=True).record_form == "png" and FolderSettings(work).record_form is None
+
+
+@pytest.mark.parametrize("name", ["batch_size", "limit", "max_pixels"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "many"])
+def test_counts_that_cannot_be_are_refused(name: str, value: object, tmp_path: Path):
+    with pytest.raises(ValueError, match=f"{name} is {value!r}, but must be a whole number of at least 1"):
+        FolderSettings(tmp_path, **{name: value})  # type: ignore[arg-type]

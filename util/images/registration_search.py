@@ -35,7 +35,7 @@ LEAST_STEP = 0.01
 SCALES, SHEAR, LEAST_OVERLAP = (0.8, 1.25), 1.15, 0.4
 """What is plausible: singular values of the matrix, their ratio, and the part of the grid that is covered."""
 BINS = 32
-MOST_SAMPLES = 40_000
+MOST_SAMPLES = 200_000
 """Pixels of a level that are looked at in the search, chosen at random."""
 SEED = 3407
 _REMEDY = "pip install -r requirements-register.txt, or register the images first"

@@ -9,10 +9,11 @@ import shlex
 import sys
 
 from util.cli.sample_arguments import sample_parser
+from util.cli.sequence_arguments import asks_sequence, check_sequence, run_sequence
 from util.configs import nearest
 from util.files import project_root
 from util.logger import get_logger
-from util.presets import preset
+from util.presets import Preset, preset
 from util.process import print_any_name, say, stop_on_signals
 from util.ranks import FailedElsewhere, World, join_world
 from util.run.folder import check_folder, dry_run, run_folder
@@ -22,8 +23,8 @@ from util.run.settings import FolderSettings
 log = logging.getLogger("ddfm")
 
 
-def settings_of(args: argparse.Namespace) -> FolderSettings:
-    """What the command line and the files that it names ask for. Raises ValueError."""
+def preset_of(args: argparse.Namespace) -> Preset:
+    """The configurations that the command line asks for. Raises ValueError."""
     changes = (
         "fusion_config",
         "diffusion_config",
@@ -42,6 +43,11 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
     asked = {name: getattr(args, name) for name in ("precision", "compile")}
     runtime = {name: value for name, value in asked.items() if value is not None}
     fusion = dataclasses.replace(chosen.fusion, runtime=dataclasses.replace(chosen.fusion.runtime, **runtime))
+    return dataclasses.replace(chosen, fusion=fusion)
+
+
+def settings_of(args: argparse.Namespace) -> FolderSettings:
+    """What the command line and the files that it names ask for. Raises ValueError."""
     same = (
         "output",
         "input",
@@ -57,7 +63,7 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
         "contact_sheet",
         "out_layout",
     )
-    return dataclasses.replace(chosen, fusion=fusion).folder(
+    return preset_of(args).folder(
         **{name: getattr(args, name) for name in ("save_dir", *same, "max_pixels", "overwrite", "quiet")},
         command=shlex.join(sys.argv),
     )
@@ -99,6 +105,28 @@ def start(args: argparse.Namespace, world: World) -> int:
     return status
 
 
+def start_sequence(args: argparse.Namespace, world: World) -> int:
+    """A sequence in the place of a folder; returns the exit status."""
+    if world.size > 1:
+        log.error("a sequence is fused by one process: start it without torchrun")
+        return 2
+    try:
+        check_sequence(args)
+        run = run_sequence(args, preset_of(args))
+    except (ValueError, OSError) as error:
+        log.error(error)
+        return 2
+    except KeyboardInterrupt:
+        log.error("interrupted: the same command goes on behind the frames that are there")
+        return 130
+    places = [path for path in (run.folder, run.video) if path is not None]
+    for line in [run.summary(), *(f"results: {path}" for path in places)]:
+        say(line)
+    if run.stopped:
+        log.error(run.stopped)
+    return 1 if run.stopped else 0
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = sample_parser(project_root())
     args, rest = parser.parse_known_args(argv)
@@ -115,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     stop_on_signals()
     print_any_name()
     try:
-        return start(args, world)
+        return start_sequence(args, world) if asks_sequence(args) else start(args, world)
     finally:
         world.close()
 

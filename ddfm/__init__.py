@@ -19,6 +19,7 @@ from util.presets import Preset, preset
 from util.prior import LoadedPrior, open_prior
 from util.run.folder import fuse_folder
 from util.run.settings import FolderSettings
+from util.sequences.run import fuse_sequence
 from util.version import __version__
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "function_prior",
     "fuse",
     "fuse_folder",
+    "fuse_sequence",
     "open_prior",
     "preset",
 ]

@@ -29,10 +29,20 @@ def spread(image: Tensor, tone: float, activity: Tensor) -> Tensor:
     """
     if tone == 0:
         return image
+    return equalise(image, tone, active_histogram(image, activity))
+
+
+def active_histogram(image: Tensor, activity: Tensor) -> Tensor:
+    """Counts of the levels of ``image``, (B, LEVELS) int64, each pixel by ``activity``; see :func:`spread`."""
     counted = (255 * activity / (activity + ACTIVE)).round().long().flatten(1)
-    levels = ((image + 1) * ((LEVELS - 1) / 2)).clamp(0, LEVELS - 1)
+    levels = _levels(image)
     histogram = torch.zeros((len(image), LEVELS), dtype=torch.int64, device=image.device)
-    histogram.scatter_add_(1, levels.round().long().flatten(1), counted)
+    return histogram.scatter_add_(1, levels.round().long().flatten(1), counted)
+
+
+def equalise(image: Tensor, tone: float, histogram: Tensor) -> Tensor:
+    """``image``, (B, 1, H, W) in [-1, 1], moved by ``tone`` along the curve of ``histogram``, (B, LEVELS) counts."""
+    levels = _levels(image)
     share = histogram.double() / histogram.sum(dim=1, keepdim=True).clamp(min=1)
     below = share.cumsum(dim=1)
     curve = (below - share[:, :1]) / (1 - share[:, :1]).clamp(min=1e-6)  # 0 at black, 1 at white
@@ -44,3 +54,7 @@ def spread(image: Tensor, tone: float, activity: Tensor) -> Tensor:
     ends = curve.gather(1, flat).view_as(image), curve.gather(1, flat + 1).view_as(image)
     equalised = 2 * torch.lerp(ends[0], ends[1], fraction) - 1
     return image + tone * (equalised - image)
+
+
+def _levels(image: Tensor) -> Tensor:
+    return ((image + 1) * ((LEVELS - 1) / 2)).clamp(0, LEVELS - 1)

@@ -9,6 +9,7 @@ from typing import get_args
 from guided_diffusion.rectification import RECTIFICATIONS
 from util.cli.arguments import batch_size, grey_levels, matching, positive, value_range
 from util.cli.result_arguments import add_results
+from util.cli.sequence_arguments import add_sequence_arguments
 from util.images.registration_search import Register
 from util.presets import DEFAULT, presets
 from util.version import __version__
@@ -83,6 +84,7 @@ def sample_parser(root: Path) -> argparse.ArgumentParser:
         "but for the spread of --samples beside it (default: not given, results go to --save_dir)",
     )
     _add_method(parser)
+    add_sequence_arguments(parser)
     ours = parser.add_argument_group("more flags")
     ours.add_argument(
         "--input",

@@ -13,8 +13,10 @@ from PIL import Image, PngImagePlugin
 from util.files import write_atomically
 
 
-def write_png(path: Path, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
+def write_png(path: Path, image: np.ndarray, text: Mapping[str, str] | None = None, effort: int = 6) -> None:
     """Write (H, W) grey or (H, W, 3) RGB uint8 with text chunks; the file appears whole or not at all.
+
+    ``effort``: of zlib, 1 (quick) to 9 (small).
 
     Raises OSError when it cannot be written.
     """
@@ -22,7 +24,7 @@ def write_png(path: Path, image: np.ndarray, text: Mapping[str, str] | None = No
     for key, value in (text or {}).items():
         info.add_text(key, value)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", pnginfo=info)
+    Image.fromarray(image).save(buffer, format="PNG", pnginfo=info, compress_level=effort)
     write_atomically(path, buffer.getvalue())
 
 

@@ -1,0 +1,213 @@
+"""Sequences: frames are paired and fused in order, nothing but the scene changes, runs go on, bad input is told."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ddfm
+import sample
+from guided_diffusion.tone import active_histogram, spread
+from tools import measure_flicker
+from util.sequences.frames import Frame, Frames, SequenceError, can_read_videos, open_frames
+from util.sequences.pairing import by_time, paired
+from util.sequences.steady import Steady
+from util.sequences.video import VideoWriter
+
+needs_av = pytest.mark.skipif(not can_read_videos(), reason="PyAV is not installed (requirements-video.txt)")
+
+
+def scene(count: int = 6, noise: float = 2.0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A bright square that moves over a textured ground, as a thermal and a coloured camera see it."""
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(40, 160, (8, 12), dtype=np.uint8)
+    ground = np.asarray(Image.fromarray(coarse).resize((96, 64), Image.Resampling.BICUBIC)).astype(float)
+    for number in range(count):
+        heat = 60 + 0.2 * ground
+        heat[20:36, 10 + 6 * number : 26 + 6 * number] = 230
+        seen = np.stack([ground, ground * 0.8, ground * 0.6], axis=2)
+        both = [image + noise * generator.standard_normal(image.shape) for image in (heat, seen)]
+        ir, vi = (np.clip(image, 0, 255).astype(np.uint8) for image in both)
+        yield ir, vi
+
+
+def fused_scene(count: int = 6, **options: Any) -> list[np.ndarray]:
+    ir, vi = ([*side] for side in zip(*scene(count), strict=True))
+    return [frame.image for frame in ddfm.fuse_sequence(ir, vi, **options)]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    for number, images in enumerate(scene()):
+        for side, image in zip(("ir", "vi"), images, strict=True):
+            (tmp_path / side).mkdir(exist_ok=True)
+            Image.fromarray(image).save(tmp_path / side / f"{number:03d}.png")
+    return tmp_path / "ir", tmp_path / "vi"
+
+
+def line(folders: tuple[Path, Path], out: Path, *more: str) -> list[str]:
+    paths = ["--ir", str(folders[0]), "--vi", str(folders[1]), "--save_dir", str(out)]
+    return [*paths, "--preset", "local_fast", "--sequence", *more]
+
+
+def frames_of(folder: Path) -> list[np.ndarray]:
+    return [np.asarray(Image.open(path)) for path in sorted((folder / "frames").glob("*.png"))]
+
+
+def test_streams_of_arrays_give_what_folders_give_with_any_number_of_workers(
+    folders: tuple[Path, Path], tmp_path: Path
+):
+    assert sample.main(line(folders, tmp_path / "out")) == 0
+    written = frames_of(tmp_path / "out")
+    assert len(written) == 6 and written[0].shape == (64, 96, 3)
+    for workers in (1, 3):
+        images = zip(fused_scene(workers=workers), written, strict=True)
+        assert all(np.array_equal(a, b) for a, b in images)
+
+
+def test_a_run_goes_on_behind_the_frames_that_are_there(folders: tuple[Path, Path], tmp_path: Path):
+    assert sample.main(line(folders, tmp_path / "whole")) == 0
+    assert sample.main(line(folders, tmp_path / "parts", "--limit", "3")) == 0
+    first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "parts/frames").iterdir()}
+    assert len(first) == 3
+    assert sample.main(line(folders, tmp_path / "parts")) == 0
+    for path in (tmp_path / "parts/frames").iterdir():
+        assert path.name not in first or path.stat().st_mtime_ns == first[path.name]
+    pairs = zip(frames_of(tmp_path / "whole"), frames_of(tmp_path / "parts"), strict=True)
+    assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in pairs)  # estimates are kept rounded
+    assert sample.main(line(folders, tmp_path / "parts", "--tone", "0.9")) == 0  # another setting: all anew
+    assert not np.array_equal(frames_of(tmp_path / "parts")[0], frames_of(tmp_path / "whole")[0])
+
+
+@needs_av
+def test_videos_come_in_and_go_out(tmp_path: Path):
+    for place, name in enumerate(("ir.mp4", "vi.mp4")):
+        with VideoWriter(tmp_path / name, 12.5) as writer:
+            for images in scene():
+                writer.add(images[place])
+    paths = ["--ir", str(tmp_path / "ir.mp4"), "--vi", str(tmp_path / "vi.mp4"), "--preset", "local_fast"]
+    target = tmp_path / "there/fused.mp4"
+    assert sample.main([*paths, "--save_dir", str(tmp_path / "out"), "--video", str(target)]) == 0
+    fused = open_frames(target, "fused")
+    assert fused.rate == pytest.approx(12.5)
+    shown, written = [frame.rgb for frame in fused], frames_of(tmp_path / "out")
+    assert len(shown) == len(written) == 6
+    grey = [image.mean(axis=2) for image in (shown[3], written[3])]
+    assert np.abs(grey[0] - grey[1]).mean() < 8  # as far as H.264 keeps it
+    assert not list(target.parent.glob(".part-*"))
+
+
+def test_estimates_run_on_and_begin_again_at_a_cut():
+    steady = Steady()
+    assert steady.noise([10.0, 0.0]) == [10.0, 0.0]
+    assert steady.noise([0.0, 0.0])[0] == pytest.approx(9.0)  # one odd frame does not switch it off
+    assert [steady.noise([0.0, 0.0]) for _ in range(20)][-1] == [0.0, 0.0]
+    generator = torch.Generator().manual_seed(0)
+    dark, bright = (torch.rand((1, 1, 40, 40), generator=generator) * 0.4 + low for low in (-0.9, 0.4))
+    activity = torch.full_like(dark, 20.0)
+    assert torch.equal(steady.tone(dark, 0.5, activity), spread(dark, 0.5, activity))
+    steady.tone(dark + 0.02, 0.5, activity)
+    assert torch.equal(steady.tone(bright, 0.5, activity), spread(bright, 0.5, activity))
+    assert steady.histogram is not None
+    assert torch.equal(steady.histogram, active_histogram(bright, activity).double())
+    again = Steady.of_json(steady.to_json())
+    assert torch.allclose(again.tone(bright, 0.5, activity), steady.tone(bright, 0.5, activity), atol=1e-3)
+
+
+def test_what_stands_still_does_not_flicker_and_what_moves_does_not_lag():
+    grey = [image.astype(float).mean(axis=2) for image in fused_scene(8)]
+    sources = [vi.astype(float).mean(axis=2) for _, vi in scene(8)]
+    still = np.s_[48:, :]
+    change, own = (
+        np.mean([np.abs(a - b)[still].mean() for a, b in itertools.pairwise(images)])
+        for images in (grey, sources)
+    )
+    contrast = grey[0][still].std() / sources[0][still].std()
+    assert change <= 1.5 * own * max(1.0, contrast)
+    for number, image in enumerate(grey):
+        square = image[24:32, 14 + 6 * number : 22 + 6 * number].mean()
+        behind = image[24:32, 4 : 8 + 6 * (number - 1)].mean() if number > 1 else 0.0  # where it was before
+        assert square > 190 and behind < square - 60
+
+
+def test_frames_of_other_rates_are_paired_by_nearest_time():
+    def at(rate: float, count: int) -> Frames:
+        frames = [Frame(np.full((4, 4, 3), number, np.uint8), number / rate) for number in range(count)]
+        return Frames(f"{rate}", frames, count, rate)
+
+    found = [int(a.rgb[0, 0, 0]) for a, _ in paired(at(30, 30), at(10, 10))]
+    assert found == [0, 3, 6, 9, 12, 15, 18, 21, 24, 27]
+    assert [int(a.rgb[0, 0, 0]) for a, _ in by_time(at(10, 3), at(30, 30))] == [0, 0, 1, 1, 1, 2, 2, 2, 2, 2]
+
+
+@needs_av
+def test_bad_input_is_told_with_file_and_remedy(
+    folders: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video" * 100)
+    (tmp_path / "empty").mkdir()
+
+    def refused(ir: Path, vi: Path, words: str, *more: str) -> None:
+        caplog.clear()
+        assert sample.main(line((ir, vi), tmp_path / "refused", *more)) == 2
+        assert words in caplog.text
+
+    refused(bad, folders[1], "bad.mp4: not a readable video")
+    refused(tmp_path / "empty", folders[1], "empty holds no image")
+    refused(tmp_path / "none.mp4", folders[1], "there is no such video or folder of frames")
+    refused(folders[0] / "000.png", folders[1], "an image, not a video; give the folder of the frames")
+    refused(*folders, "--contact_sheet is not for sequences", "--contact_sheet")
+    (folders[1] / "005.png").unlink()
+    refused(*folders, "frames are paired by number: cut them to one length")
+    caplog.clear()
+    assert sample.main(["--ir", str(folders[0]), "--sequence", "--save_dir", str(tmp_path)]) == 2
+    assert "a sequence needs --ir and --vi" in caplog.text
+
+
+def test_a_size_that_changes_ends_the_sequence_there(folders: tuple[Path, Path], tmp_path: Path):
+    for folder in folders:
+        Image.fromarray(np.arange(32 * 40, dtype=np.uint8).reshape(32, 40)).save(folder / "004.png")
+    assert sample.main(line(folders, tmp_path / "out")) == 1
+    assert len(frames_of(tmp_path / "out")) == 4
+    with pytest.raises(SequenceError, match="frame 4 is 40x32, but those before are 96x64"):
+        list(ddfm.fuse_sequence(*folders))
+
+
+def test_without_the_extra_frames_come_alone_and_videos_are_refused(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr("util.sequences.frames.can_read_videos", lambda: False)
+    assert sample.main(line(folders, tmp_path / "out")) == 0
+    assert len(frames_of(tmp_path / "out")) == 6 and not (tmp_path / "out/video.mp4").exists()
+    assert "frames alone, no MP4: videos need PyAV" in caplog.text
+    (tmp_path / "a.mp4").write_bytes(b"")
+    assert sample.main(line((tmp_path / "a.mp4", folders[1]), tmp_path / "out")) == 2
+    assert "pip install -r requirements-video.txt" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [(np.zeros((64, 64)), "of uint8"), (np.zeros((64, 64, 4), np.uint8), "4 channels"), ("x", "of uint8")],
+)
+def test_arrays_that_are_no_frames_are_refused(array: Any, words: str):
+    with pytest.raises(SequenceError, match=f"infrared frames: .*{words}"):
+        list(ddfm.fuse_sequence([array], [np.zeros((64, 64), np.uint8)]))
+
+
+def test_flicker_is_measured(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]):
+    paths = ["--fused", str(folders[1]), "--ir", str(folders[0]), "--vi", str(folders[1])]
+    assert measure_flicker.main(paths) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[2].split("|")[2:] == rows[4].split("|")[2:]  # the visible frames against themselves
+    assert measure_flicker.main([*paths[:-1], str(folders[1] / "none")]) == 2

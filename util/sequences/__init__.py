@@ -1,0 +1,1 @@
+"""Two videos or folders of frames, fused as one sequence."""

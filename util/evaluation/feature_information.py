@@ -59,7 +59,7 @@ def _feature(image: Image, feature: Feature) -> NDArray[np.float64]:
             "FMI_wavelet needs the package PyWavelets: pip install PyWavelets, or ddfm[metrics]"
         ) from error
     low, (horizontal, vertical, diagonal) = pywt.dwt2(image.values, "dmey")
-    return np.block([[low, horizontal], [vertical, diagonal]])
+    return np.block([[low, horizontal], [vertical, diagonal]]).astype(np.float64)
 
 
 def _windows(values: NDArray[np.float64]) -> Windows:

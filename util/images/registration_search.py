@@ -35,8 +35,8 @@ LEAST_STEP = 0.01
 SCALES, SHEAR, LEAST_OVERLAP = (0.8, 1.25), 1.15, 0.4
 """What is plausible: singular values of the matrix, their ratio, and the part of the grid that is covered."""
 BINS = 32
-MOST_SAMPLES = 200_000
-"""Pixels of a level that are looked at in the search, chosen at random."""
+MOST_SAMPLES = 200_000, 40_000
+"""Pixels of a level that are looked at in the search, chosen at random; the second of slices."""
 SEED = 3407
 _REMEDY = "pip install -r requirements-register.txt, or register the images first"
 
@@ -95,7 +95,7 @@ class _Search:
         self.sizes = moving.shape, fixed.shape
         self.images = moving, fixed
         slices = is_slice(moving) and is_slice(fixed)
-        to_map = smoothed if slices else edge_map
+        to_map, self.samples = (smoothed if slices else edge_map), MOST_SAMPLES[slices]
         self.maps = [self.sitk.GetImageFromArray(to_map(image)) for image in (fixed, moving)]
         self.centre = [(side - 1) / 2 for side in fixed.shape[::-1]]
 
@@ -175,7 +175,7 @@ class _Search:
         method.SetSmoothingSigmasPerLevel([sigma for _, sigma in levels])
         found = type(transform)(transform)
         pixels = self.sizes[1][0] * self.sizes[1][1]
-        shares = [min(1.0, MOST_SAMPLES * shrink**2 / pixels) for shrink, _ in levels]
+        shares = [min(1.0, self.samples * shrink**2 / pixels) for shrink, _ in levels]
         method.SetMetricSamplingStrategy(method.RANDOM)
         method.SetMetricSamplingPercentagePerLevel(shares, SEED)
         method.SetInitialTransform(found, inPlace=True)

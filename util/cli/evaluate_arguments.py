@@ -14,7 +14,7 @@ from util.evaluation.metrics import (
     OPTIONAL_METRICS,
     PAPER_METRICS,
     Protocol,
-    unknown_metric,
+    instead_of,
 )
 from util.evaluation.tables import Format
 from util.evaluation.views import Box
@@ -34,7 +34,10 @@ def metric_list(text: str) -> list[str]:
     names = [part.strip().lower() for part in text.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(unknown_metric(unknown[0]))
+        raise argparse.ArgumentTypeError(
+            instead_of(unknown[0])
+            or f"unknown metric {unknown[0]!r}; there are all, {', '.join(ALL_METRICS)}"
+        )
     return list(dict.fromkeys(known[name] for name in names))
 
 

@@ -183,17 +183,19 @@ def check_metrics(names: Sequence[str]) -> None:
     """Raise ValueError for a name that is no metric."""
     unknown = [name for name in names if name not in ALL_METRICS]
     if unknown:
-        raise ValueError(unknown_metric(unknown[0]))
-
-
-def unknown_metric(name: str) -> str:
-    """What to say of it."""
-    if name.upper() in NO_REFERENCE:
-        return (
-            f"{name.upper()} is not measured here, for its weights would have to be downloaded: install pyiqa, and "
-            f"measure the fused images with 'pyiqa {name.lower()} -t DIR'"
+        raise ValueError(
+            instead_of(unknown[0]) or f"unknown metric {unknown[0]}; there are {', '.join(ALL_METRICS)}"
         )
-    return f"unknown metric {name!r}; there are all, {', '.join(ALL_METRICS)}"
+
+
+def instead_of(name: str) -> str | None:
+    """What to do for one of :data:`NO_REFERENCE`, None for any other name."""
+    if name.upper() not in NO_REFERENCE:
+        return None
+    return (
+        f"{name.upper()} is not measured here, for its weights would have to be downloaded: install pyiqa, and "
+        f"measure the fused images with 'pyiqa {name.lower()} -t DIR'"
+    )
 
 
 def check_protocol(protocol: str) -> None:

@@ -211,7 +211,7 @@ def test_constant_images_have_no_nan():
     [
         (F.astype(float), METRICS, "uint8"),
         (F[:-1], METRICS, "differ in size"),
-        (F, ["XYZ"], "unknown metric 'XYZ'"),
+        (F, ["XYZ"], "unknown metric XYZ"),
     ],
 )
 def test_wrong_input(fused: np.ndarray, metrics: list[str], word: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -103,12 +104,12 @@ def write_sequence(
     sequence there. Raises SequenceError, OSError before the first.
     """
     started, folder = time.monotonic(), save_dir / "frames"
-    if video is not None:
-        check_videos()
+    target = video or save_dir / "video.mp4"
     try:
         check_videos()
-        target = video or save_dir / "video.mp4"
     except SequenceError as error:
+        if video is not None:
+            raise
         log.warning(f"frames alone, no MP4: {error}")
         target = None
     sides = open_frames(ir, "ir", max_pixels), open_frames(vi, "vi", max_pixels)
@@ -128,24 +129,22 @@ def write_sequence(
     rest = _after_those_done(pairs, fuser, folder, description, marks, kept, overwrite)
     made = 0
     rate = sides[1].rate or sides[0].rate or RATE
-    writer = VideoWriter(target, rate) if target is not None else None
     failed = ""
-    try:
-        for frame in fuser.fuse(rest):
-            if writer is not None and made == 0:
-                _replay(writer, kept)
-            _write(folder, frame, marks.pop(frame.number), description)
-            made += 1
-            if writer is not None:
-                writer.add(frame.image)
-    except (ValueError, OSError) as error:
-        if not made and not kept:
-            raise
-        failed = str(error)
-    if writer is not None:
-        if made == 0:
+    with contextlib.nullcontext() if target is None else VideoWriter(target, rate) as writer:
+        try:
+            for frame in fuser.fuse(rest):
+                if writer is not None and made == 0:
+                    _replay(writer, kept)
+                _write(folder, frame, marks.pop(frame.number), description)
+                made += 1
+                if writer is not None:
+                    writer.add(frame.image)
+        except (ValueError, OSError) as error:
+            if not made and not kept:
+                raise
+            failed = str(error)
+        if writer is not None and made == 0:
             _replay(writer, kept)
-        writer.__exit__(None, None, None)
     return SequenceRun(folder, made, len(kept), time.monotonic() - started, target, failed)
 
 

@@ -17,12 +17,11 @@ from torch import Tensor
 from guided_diffusion.local_ascent import Ascent, deviation_of, envelope
 from guided_diffusion.local_weights import WEIGHINGS, Task, detect_task, gradient_target, level_target
 from guided_diffusion.neumann import gradient, gradient_adjoint, solve
-from guided_diffusion.source_noise import estimate_sigma
+from guided_diffusion.source_noise import GREY, estimate_sigma
 from guided_diffusion.sources import check_estimate, check_sources, exact
 from guided_diffusion.tone import spread
 from guided_diffusion.typed import check_fields
 
-GREY = 127.5  # grey levels in a unit of luma
 LEVEL_WEIGHT = 8.0  # W of Eq. (3) beside the prior's rho_t
 
 

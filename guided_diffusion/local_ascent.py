@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.information import Edges, Information, Structure
+from guided_diffusion.source_noise import GREY
 from guided_diffusion.tone import local_deviation
 
-GREY = 127.5  # grey levels in a unit of luma
 LIVELY = 6.0
 """Grey levels of local deviation from which a neighbourhood has room beyond its sources: noise in the dark parts of a
 clean source reaches 3."""

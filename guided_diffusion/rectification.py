@@ -68,6 +68,11 @@ def describe(rectification: Rectification[Any]) -> dict[str, Any]:
     return {"variant": names[0] if names else kind.__qualname__, **settings}
 
 
+def is_stretched(rectification: Rectification[Any]) -> bool:
+    """Whether its results are stretched to black and white when they are written: unless it says otherwise."""
+    return bool(getattr(rectification, "stretch", True))
+
+
 def rectification_from_mapping(data: object, source: str, prefix: str = "em.") -> Rectification[Any]:
     """The rectification of a parsed ``em:`` mapping: ``variant`` chooses, the other keys are its settings.
 

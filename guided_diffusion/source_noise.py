@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from guided_diffusion.neumann import gaussian_window
 
-GREY = 127.5
+GREY = 127.5  # grey levels in a unit of luma
 BLOCK = 16
 FLATTEST = 0.2
 BLOCK_BIAS = 0.883

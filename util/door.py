@@ -17,18 +17,18 @@ from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.denoise import Noise, clean_sources, find_noise
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.prior import Prior
-from guided_diffusion.rectification import RECTIFICATIONS, Rectification, describe
+from guided_diffusion.rectification import RECTIFICATIONS, Rectification, describe, is_stretched
 from guided_diffusion.samplers import SAMPLERS, Sampler, Step, with_eta
 from guided_diffusion.samples import Spread, add_samples, check_samples
 from guided_diffusion.ycbcr import luma_tensor
 from util.images.arrays import ArrayImage, as_image, give_back
 from util.images.colour import ColourMethod, colour_source, colourise
-from util.images.levels import level_size, levels_of, round_to_uint8, stretch
+from util.images.levels import level_size, round_to_uint8, written_levels
 from util.images.pairs import MULTIPLE, fit, fitted_size
 from util.images.png import write_png
 from util.images.registering import bring_onto
 from util.images.registration_search import Register, check_register
-from util.images.uncertainty import scale_text, uncertainty_picture
+from util.images.uncertainty import beside, write_uncertainty
 from util.version import versions
 
 
@@ -64,9 +64,7 @@ class Fused:
             "ddfm": json.dumps(self.provenance),
         }
         if self.deviation is not None:
-            scale = {"scale": scale_text(self.deviation.shape[1])}
-            beside = path.with_name(f"{path.stem}_uncertainty.png")
-            write_png(beside, uncertainty_picture(self.deviation), {**text, **scale})
+            write_uncertainty(beside(path), self.deviation, text)
         write_png(path, round_to_uint8(self._levels) if self._rgb is None else self._rgb, text)
         return path
 
@@ -141,8 +139,8 @@ def fuse(
         lumas, sigmas = clean_sources(lumas, noise, prior, seed)
         spread.add(fusion.fuse(sampled, lumas, seed=seed, on_step=on_step, **options))
     luma = spread.mean[0, 0, : size[0], : size[1]].cpu().numpy()
-    stretched = getattr(chosen, "stretch", True)
-    levels = np.asarray(stretch(luma) if stretched else levels_of(luma), dtype=np.float64)
+    stretched = is_stretched(chosen)
+    levels = written_levels(luma, stretched)
     deviation = None
     if samples > 1:
         deviation = spread.deviation[0, 0, : size[0], : size[1]].cpu().numpy() * level_size(luma, stretched)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 
-def stretch(luma: np.ndarray) -> np.ndarray:
-    """Min-max stretch of a floating-point image over [0, 255] (float64); a constant image becomes 0."""
+def stretch(luma: np.ndarray, bounds: tuple[float, float] | None = None) -> np.ndarray:
+    """Stretch of a floating-point image from its least and largest value, or ``bounds``, to 0 and 255 (float64, not
+    clipped); a constant image, or bounds that are one, become 0."""
     luma = luma.astype(np.float64)
-    low, high = luma.min(), luma.max()
+    low, high = (luma.min(), luma.max()) if bounds is None else bounds
     return (luma - low) * (255.0 / (high - low)) if high > low else np.zeros_like(luma)
+
+
+def written_levels(luma: np.ndarray, stretched: bool) -> np.ndarray:
+    """Luma, about [-1, 1] -> levels in [0, 255] (float64), as results are written: stretched, or as they are."""
+    return stretch(luma) if stretched else levels_of(luma)
 
 
 def level_size(luma: np.ndarray, stretched: bool) -> float:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageDraw
+
+from util.images.png import write_png
 
 LIMIT = 20.0
 """Grey levels that are drawn white, as is what lies above: the same in every picture, so that they compare."""
 MARKS = (0, 5, 10, 15, 20)
 GAP, BAR, LABELS = 6, 12, 22  # columns right of the image
+
+
+def beside(output: Path) -> Path:
+    """Where the spread of samples goes whose mean is the file ``output``."""
+    return output.with_name(f"{output.stem}_uncertainty.png")
+
+
+def write_uncertainty(path: Path, deviation: np.ndarray, text: Mapping[str, str]) -> None:
+    """The picture of ``deviation``, (H, W) in grey levels, with ``text`` and its scale. Raises OSError."""
+    write_png(path, uncertainty_picture(deviation), {**text, "scale": scale_text(deviation.shape[1])})
 
 
 def uncertainty_picture(deviation: np.ndarray) -> np.ndarray:

@@ -16,9 +16,10 @@ import torch
 from guided_diffusion.config import RuntimeConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.local_weights import detect_task
+from guided_diffusion.rectification import is_stretched
 from guided_diffusion.samplers import Step
 from guided_diffusion.ycbcr import full_range_luma, luma_tensor
-from util.images.levels import levels_of, round_to_uint8, stretch
+from util.images.levels import round_to_uint8, written_levels
 from util.images.registering import bring_onto
 from util.page.choices import Choices
 from util.page.limits import Limits
@@ -204,11 +205,11 @@ class Run:
         height, width = self.pictures[-1].size
         with torch.no_grad():
             luma = full_range_luma(step.x_t)[0, 0, :height, :width].cpu().numpy()
-        levels = stretch(luma) if getattr(self.preset.fusion.em, "stretch", True) else levels_of(luma)
+        levels = written_levels(luma, is_stretched(self.preset.fusion.em))
         return Progress(
             self._words,
             seconds,
             self._taken,
             self._steps * self.choices.samples,
-            round_to_uint8(np.asarray(levels)),
+            round_to_uint8(levels),
         )

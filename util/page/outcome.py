@@ -15,7 +15,7 @@ import numpy as np
 
 from util.evaluation.metrics import PAPER_METRICS, evaluate
 from util.images.png import write_png
-from util.images.uncertainty import scale_text, uncertainty_picture
+from util.images.uncertainty import write_uncertainty
 from util.page.pictures import Picture
 
 LEAST = ("MI_min", "VIF_min", "CC_min", "SSIM_min")
@@ -74,8 +74,7 @@ def write_files(outcome: Outcome, folder: Path) -> tuple[Path, Path]:
     for name, image in {"fused.png": outcome.best, **images}.items():
         write_png(folder / name, image, text)
     if outcome.deviation is not None:
-        scale = {"scale": scale_text(outcome.deviation.shape[1])}
-        write_png(folder / "uncertainty.png", uncertainty_picture(outcome.deviation), {**text, **scale})
+        write_uncertainty(folder / "uncertainty.png", outcome.deviation, text)
         images["uncertainty.png"] = outcome.deviation
     sources = {f"source_{number}.png": source.pixels for number, source in enumerate(outcome.sources, 1)}
     for name, image in sources.items():

@@ -14,6 +14,7 @@ from guided_diffusion.em_local import LocalFast
 from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.local_weights import task_of_names
+from guided_diffusion.rectification import is_stretched
 from guided_diffusion.samplers import SAMPLERS, with_eta
 from guided_diffusion.samples import check_samples
 from util.allocator import keep_freed_memory
@@ -129,7 +130,7 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
         config.fit,
         config.color,
         config.color_method,
-        getattr(config.em, "stretch", True),
+        is_stretched(config.em),
         settings.output,
         config.samples,
         settings.record_form

@@ -16,11 +16,11 @@ from guided_diffusion.chroma_noise import clean_all_colours
 from guided_diffusion.denoise import Noise
 from util.files import file_sha256, remove_abandoned
 from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
-from util.images.levels import level_size, levels_of, round_to_uint8, stretch
+from util.images.levels import level_size, round_to_uint8, written_levels
 from util.images.pairs import FitMode, Pair, PairFiles, output_size, source_names
 from util.images.png import png_header_text, read_png_text, write_png
 from util.images.same_form import described_as, write_as_named
-from util.images.uncertainty import scale_text, uncertainty_picture
+from util.images.uncertainty import beside, write_uncertainty
 from util.run.out_layout import OutLayout
 from util.run.record import RunRecord, fingerprint
 from util.run.recording import Recorder
@@ -155,7 +155,7 @@ class ResultWriter:
         The grey image comes last, so that its presence means that the pair is complete. Raises OSError.
         """
         height, width = output_size(pair.size, self.fit)
-        grey = round_to_uint8(self._levels(fused.luma[:height, :width]))
+        grey = round_to_uint8(written_levels(fused.luma[:height, :width], self.stretched))
         text = {
             "Software": f"DDFM {self.description['versions']['ddfm']}",
             "fingerprint": self._fingerprint_of(pair),
@@ -196,7 +196,7 @@ class ResultWriter:
             return []
         height, width = output_size(pair.size, self.fit)
         levels = fused.deviation[:height, :width] * level_size(fused.luma[:height, :width], self.stretched)
-        write_png(path, uncertainty_picture(levels), {**text, "scale": scale_text(width)})
+        write_uncertainty(path, levels, text)
         return [path]
 
     def _clean(self, pair: Pair, rgbs: list[np.ndarray | None], grey: np.ndarray) -> list[np.ndarray | None]:
@@ -205,9 +205,6 @@ class ResultWriter:
             if after is not before:
                 log.info(f"{pair.stem}: noise taken away from the colours of {name}")
         return cleaned
-
-    def _levels(self, luma: np.ndarray) -> np.ndarray:
-        return stretch(luma) if self.stretched else levels_of(luma)
 
     def start_progress(self, pair: Pair) -> None:
         """Remove the recorded steps of an earlier run, which may have had more of them."""
@@ -218,13 +215,8 @@ class ResultWriter:
         """Record the state after a step, truncated to 8 bits, as the released code does."""
         if self.recorder is not None:
             height, width = output_size(pair.size, self.fit)
-            state = self._levels(luma[:height, :width]).astype(np.uint8)
+            state = written_levels(luma[:height, :width], self.stretched).astype(np.uint8)
             self.recorder.add(pair.stem, index, state, self._fingerprint_of(pair))
-
-
-def beside(output: Path) -> Path:
-    """Where the spread of samples goes whose mean is the file ``output``."""
-    return output.with_name(f"{output.stem}_uncertainty.png")
 
 
 def _by_name(values: Sequence[T]) -> dict[str, T | list[T]]:

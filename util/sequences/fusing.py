@@ -22,6 +22,7 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.local_ascent import deviation_of
 from guided_diffusion.local_weights import WEIGHINGS, detect_task
 from guided_diffusion.prior import Prior
+from guided_diffusion.rectification import is_stretched
 from guided_diffusion.samplers import SAMPLERS, with_eta
 from guided_diffusion.ycbcr import luma_tensor
 from util.images.colour import colourise
@@ -79,7 +80,7 @@ class SequenceFuser:
         self.sampler = with_eta(SAMPLERS[preset.diffusion.sampler], config.eta)
         self.diffusion = GaussianDiffusion.from_config(preset.diffusion)
         self.em: Any = config.em
-        self.stretched = bool(getattr(config.em, "stretch", True))
+        self.stretched = is_stretched(config.em)
         self.workers = workers or (1 if prior is not None else len(os.sched_getaffinity(0)))
         self.steady = Steady()
         self.tone_of_task = 0.0

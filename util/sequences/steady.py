@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.neumann import blur
-from guided_diffusion.source_noise import LEAST_SIGMA
+from guided_diffusion.source_noise import GREY, LEAST_SIGMA
 from guided_diffusion.tone import active_histogram, equalise
-from util.images.levels import round_to_uint8
+from util.images.levels import round_to_uint8, stretch
 
 KEPT = 0.9
 """Part of a running estimate that is kept at every frame: it follows within some ten frames, as an exposure does."""
@@ -69,10 +69,7 @@ class Steady:
             self.bounds = own
         else:
             self.bounds = _follow(self.bounds[0], own[0]), _follow(self.bounds[1], own[1])
-        low, high = self.bounds
-        if high <= low:
-            return np.zeros(luma.shape)
-        return np.clip((luma.astype(np.float64) - low) * (255 / (high - low)), 0, 255)
+        return np.clip(stretch(luma, self.bounds), 0, 255)
 
     def hold(self, levels: np.ndarray, share: np.ndarray | None) -> np.ndarray:
         """(H, W) levels, with ``share`` (H, W) of the last frame in them; rounded to uint8, as they are shown."""
@@ -101,7 +98,7 @@ def calm(now: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
     now, before: the sources' lumas (1, 1, H, W) in [-1, 1]. Changes count blurred by 2 pixels, so that noise is none,
     and at a third as they are, so that nothing small that moves is held.
     """
-    changes = [(a - b) * 127.5 for a, b in zip(now, before, strict=True)]
+    changes = [(a - b) * GREY for a, b in zip(now, before, strict=True)]
     most = torch.stack([torch.maximum(blur(each, 2.0).abs(), each.abs() / 3) for each in changes]).amax(dim=0)
     return HOLD * torch.exp(-(most / STILL).square())
 

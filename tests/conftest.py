@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import yaml
 from hypothesis import settings
 from PIL import Image
 
+import sample
 from benchmarks.rule_weights import rule_state_dict
 from guided_diffusion.script_util import create_model
 from guided_diffusion.unet import UNetModel
+from tests import chromium
 from util.config_io import read_yaml
 
 settings.register_profile("any machine", deadline=None)  # slow ones fail no test
@@ -109,3 +112,20 @@ def write_variant(shipped: Path, path: Path, **changes: Any) -> Path:
     """Write the configuration ``shipped`` with some keys changed to ``path``, which is returned."""
     path.write_text(yaml.safe_dump(read_yaml(shipped) | changes, sort_keys=False))
     return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, for the tests of one module."""
+    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
+    yield driver
+    driver.quit()
+
+
+def run_with_network(folder: Path, keys: dict[str, Any]) -> tuple[int, Path]:
+    """The exit status of ``sample.py`` on a pair in ``folder`` with a model configuration of ``keys``, and its path."""
+    make_pair(folder / "input", "a")
+    config = folder / "model.yaml"
+    config.write_text(yaml.safe_dump(keys))
+    flags = {"model_config": config, "input": folder / "input", "save_dir": folder / "out", "device": "cpu"}
+    return sample.main([part for name, value in flags.items() for part in (f"--{name}", str(value))]), config

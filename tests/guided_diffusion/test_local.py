@@ -252,7 +252,7 @@ def test_what_is_burnt_out_in_one_exposure_leaves_no_cloud() -> None:
     light = torch.linspace(0, 1, 320).expand(1, 1, 96, 320)
     sources = [(gain * light).clamp(max=1) * 2 - 1 for gain in (4.0, 0.6)]
     weights = level_weights(sources, "exposure", clean(sources))
-    one_scale = sum(w * source for w, source in zip(weights, sources, strict=True))
+    one_scale = weights[0] * sources[0] + weights[1] * sources[1]
 
     def falls(levels: Tensor) -> float:
         return float((levels.cummax(-1).values - levels)[0, 0, 48].max())

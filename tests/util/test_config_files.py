@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
-import sample
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.typed import ConfigError
-from tests.conftest import PriorFiles, make_pair
+from tests.conftest import PriorFiles, run_with_network
 from util.prior import read_config
 
 
@@ -24,17 +22,8 @@ def test_a_process(tmp_path: Path):
 def test_a_network(
     keys: dict[str, object], tmp_path: Path, tiny_prior: PriorFiles, capsys: pytest.CaptureFixture[str]
 ):
-    make_pair(tmp_path / "input", "a")
-    config = tmp_path / "m.yaml"
-    config.write_text(yaml.safe_dump({**tiny_prior.keys, "model_path": str(tiny_prior.checkpoint), **keys}))
-    flags = [
-        "--model_config",
-        str(config),
-        "--input",
-        str(tmp_path / "input"),
-        "--save_dir",
-        str(tmp_path / "out"),
-    ]
-    assert sample.main([*flags, "--device", "cpu"]) == 2
+    asked = {**tiny_prior.keys, "model_path": str(tiny_prior.checkpoint), **keys}
+    status, config = run_with_network(tmp_path, asked)
+    assert status == 2
     lines = capsys.readouterr().err.splitlines()
     assert sum(line.startswith(f"ERROR: {config}: ") for line in lines) == 1

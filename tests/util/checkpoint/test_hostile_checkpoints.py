@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
-import sample
 from guided_diffusion.script_util import create_model
 from tests import hostile_checkpoints as hostile
-from tests.conftest import TINY, PriorFiles, make_pair
+from tests.conftest import TINY, PriorFiles, run_with_network
 from util.checkpoint import CheckpointError, load_prior, read_state_dict
 from util.checkpoint.__main__ import main
 from util.memory import peak_bytes
@@ -94,19 +92,9 @@ def test_hostile_files_are_refused_in_bounded_time_and_memory(name: str, tmp_pat
 
 
 def test_a_hostile_prior_ends_a_run_with_2(tmp_path: Path, capsys: Any):
-    make_pair(tmp_path / "input", "a")
     (tmp_path / "prior.pt").write_bytes(hostile.MAKERS["400 GB by stride 0"]())
-    config = tmp_path / "model.yaml"
-    config.write_text(yaml.safe_dump({**TINY, "model_path": str(tmp_path / "prior.pt")}))
-    flags = [
-        "--model_config",
-        str(config),
-        "--input",
-        str(tmp_path / "input"),
-        "--save_dir",
-        str(tmp_path / "out"),
-    ]
-    assert sample.main([*flags, "--device", "cpu"]) == 2
+    status, _ = run_with_network(tmp_path, {**TINY, "model_path": str(tmp_path / "prior.pt")})
+    assert status == 2
     assert str(tmp_path / "prior.pt") in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 import evaluate as command
-from tests import chromium
 from tests.conftest import make_pair
 from tests.util.evaluation.test_metrics import picture
 from util.evaluation.folders import Result, evaluate_all, find_triples
@@ -111,13 +110,6 @@ def test_a_folder_without_table_has_a_summary(tmp_path: Path):
     text = (tmp_path / "r.html").read_text()
     assert "night, fused" in text and "±" in text and re.search(r"1 fused image of 1 data set", text)
     assert command.main([*line, "--stems", "nobody"]) == 1
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

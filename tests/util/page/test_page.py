@@ -23,7 +23,6 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests import chromium
 from tests.conftest import make_pair
 from util.images.png import read_png_text
 
@@ -106,23 +105,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert not (folder / "outside").exists()
 
 
-@pytest.fixture(scope="module")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
-def page(chrome: Any, server: Server) -> Iterator[Visitor]:
+def page(browser: Any, server: Server) -> Iterator[Visitor]:
     """A visitor who has just come. Whatever happens, the console stays silent and nothing outside is asked."""
-    chrome.get_log("performance")
-    visitor = Visitor(chrome, server)
+    browser.get_log("performance")
+    visitor = Visitor(browser, server)
     yield visitor
-    asked = [json.loads(entry["message"])["message"] for entry in chrome.get_log("performance")]
+    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [e["params"]["request"]["url"] for e in asked if e["method"] == "Network.requestWillBeSent"]
     assert urls and all(url.startswith((server.url, "data:", "blob:")) for url in urls)
-    assert not [entry for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 class Visitor:

@@ -49,6 +49,7 @@ def preset_of(args: argparse.Namespace) -> Preset:
 def settings_of(args: argparse.Namespace) -> FolderSettings:
     """What the command line and the files that it names ask for. Raises ValueError."""
     same = (
+        "save_dir",
         "output",
         "input",
         "ir",
@@ -62,9 +63,12 @@ def settings_of(args: argparse.Namespace) -> FolderSettings:
         "record",
         "contact_sheet",
         "out_layout",
+        "max_pixels",
+        "overwrite",
+        "quiet",
     )
     return preset_of(args).folder(
-        **{name: getattr(args, name) for name in ("save_dir", *same, "max_pixels", "overwrite", "quiet")},
+        **{name: getattr(args, name) for name in same},
         command=shlex.join(sys.argv),
     )
 

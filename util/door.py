@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,7 +26,7 @@ from util.images.colour import ColourMethod, colour_source, colourise
 from util.images.levels import level_size, round_to_uint8, written_levels
 from util.images.pairs import MULTIPLE, fit, fitted_size
 from util.images.png import write_png
-from util.images.registering import bring_onto
+from util.images.registering import all_onto_last
 from util.images.registration_search import Register, check_register
 from util.images.uncertainty import beside, write_uncertainty
 from util.version import versions
@@ -116,7 +116,8 @@ def fuse(
     sources = [as_image(image, f"image {number}") for number, image in enumerate(images)]
     registrations = []
     if register != "off" and len(sources) > 1:
-        sources, registrations = _registered(sources, register)
+        names = [f"image {number}" for number in range(len(sources))]
+        sources, registrations = all_onto_last(sources, register, names)
     size = _common_size(sources)
     device = getattr(prior, "device", "cpu")
     lumas = [luma_tensor(fit(source.luma, "pad")[None], device) for source in sources]
@@ -171,19 +172,6 @@ def fuse(
     grey = give_back(levels, sources[0])
     color = None if rgb is None else give_back(rgb.astype(np.float64), sources[0])
     return Fused(grey, color, luma, provenance, levels, rgb, deviation)
-
-
-def _registered(
-    sources: Sequence[ArrayImage], mode: Register
-) -> tuple[list[ArrayImage], list[dict[str, Any]]]:
-    """All on the grid of the last, and how."""
-    reference = sources[-1]
-    moved, outcomes = [], []
-    for number, source in enumerate(sources[:-1]):
-        found = bring_onto(source.luma, source.rgb, reference.luma, mode, f"image {number}")
-        moved.append(replace(source, luma=found.luma, rgb=found.rgb))
-        outcomes.append(found.outcome)
-    return [*moved, reference], outcomes
 
 
 def _common_size(sources: Sequence[ArrayImage]) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import Field, dataclass, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,20 @@ from util.images.registration import Registration, measure_shift, overlap, warp
 from util.images.registration_search import MISFIT, Register, RegistrationError, can_register, register
 
 log = logging.getLogger("ddfm")
+
+
+class HasLuma(Protocol):
+    """A dataclass of an image: ``luma``, (H, W) levels, and ``rgb``, (H, W, 3) uint8, or None where it is grey."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def luma(self) -> np.ndarray: ...
+    @property
+    def rgb(self) -> np.ndarray | None: ...
+
+
+Image = TypeVar("Image", bound=HasLuma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +53,25 @@ def registered(pair: Pair, mode: Register) -> Pair:
     """
     if mode == "off":
         return pair
-    *others, reference = pair.sources
+    names = [f"{pair.stem}: {source.path.name}" for source in pair.sources]
+    sources, outcomes = all_onto_last(pair.sources, mode, names)
+    return replace(pair, sources=tuple(sources), registrations=tuple(outcomes))
+
+
+def all_onto_last(
+    images: Sequence[Image], mode: Register, names: Sequence[str]
+) -> tuple[list[Image], list[dict[str, Any]]]:
+    """Images, by their names, on the grid of the last, and what was done to each of the others; see
+    :func:`bring_onto`. Where ``luma`` is uint8 it stays so."""
+    *others, reference = images
     moved, outcomes = [], []
-    for source in others:
-        found = bring_onto(source.luma, source.rgb, reference.luma, mode, f"{pair.stem}: {source.path.name}")
-        luma = round_to_uint8(found.luma.astype(np.float64))
-        moved.append(replace(source, luma=luma, rgb=found.rgb))
+    for image, name in zip(others, names, strict=False):
+        found = bring_onto(image.luma, image.rgb, reference.luma, mode, name)
+        whole = image.luma.dtype == np.uint8
+        luma = round_to_uint8(found.luma.astype(np.float64)) if whole else found.luma
+        moved.append(replace(image, luma=luma, rgb=found.rgb))
         outcomes.append(found.outcome)
-    return replace(pair, sources=(*moved, reference), registrations=tuple(outcomes))
+    return [*moved, reference], outcomes
 
 
 def bring_onto(

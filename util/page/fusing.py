@@ -20,7 +20,7 @@ from guided_diffusion.rectification import is_stretched
 from guided_diffusion.samplers import Step
 from guided_diffusion.ycbcr import full_range_luma, luma_tensor
 from util.images.levels import round_to_uint8, written_levels
-from util.images.registering import bring_onto
+from util.images.registering import all_onto_last
 from util.page.choices import Choices
 from util.page.limits import Limits
 from util.page.outcome import Outcome, measure
@@ -163,13 +163,8 @@ class Run:
         if self.choices.register == "off":
             return []
         self._words = "bringing the images together"
-        outcomes = []
-        *others, last = self.pictures
-        for place, picture in enumerate(others):
-            found = bring_onto(picture.luma, picture.rgb, last.luma, self.choices.register, picture.name)
-            luma = round_to_uint8(found.luma.astype(np.float64))
-            self.pictures[place] = dataclasses.replace(picture, luma=luma, rgb=found.rgb)
-            outcomes.append(found.outcome)
+        names = [picture.name for picture in self.pictures]
+        self.pictures, outcomes = all_onto_last(self.pictures, self.choices.register, names)
         return outcomes
 
     def _scene(self) -> str:

@@ -123,7 +123,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def run_with_network(folder: Path, keys: dict[str, Any]) -> tuple[int, Path]:
-    """The exit status of ``sample.py`` on a pair in ``folder`` with a model configuration of ``keys``, and its path."""
+    """The exit status of ``sample.py`` on a pair in ``folder`` with a prior configured by ``keys``, and that file."""
     make_pair(folder / "input", "a")
     config = folder / "model.yaml"
     config.write_text(yaml.safe_dump(keys))

@@ -68,6 +68,10 @@ def clean_sources(
 
 def find_noise(sources: Sequence[Tensor], noise: Noise) -> tuple[list[Tensor], list[list[float]]]:
     """The sources without stripes, and each one's sigma, image by image; parameters as :func:`clean_sources`."""
+    if isinstance(noise, str) and noise not in ("auto", "off"):
+        raise ValueError(
+            f"noise is {noise!r}, but must be auto, off, or a standard deviation for each source"
+        )
     if not isinstance(noise, str) and len(noise) != len(sources):
         raise ValueError(f"noise has {len(noise)} standard deviations, but there are {len(sources)} sources")
     if noise == "off":

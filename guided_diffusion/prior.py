@@ -35,6 +35,16 @@ class Prior(Protocol):
         ...
 
 
+def check_prior(given: object) -> None:
+    """Raise ValueError for what has not the three parts of a :class:`Prior`."""
+    missing = [name for name in ("diffusion", "channels", "predict") if not hasattr(given, name)]
+    if missing:
+        raise ValueError(
+            f"prior is {given!r:.80}, which has no {' and no '.join(missing)}: give what open_prior or function_prior"
+            " returns, or None for the rectification alone"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class NetworkPrior:
     """A network, (B, C, H, W) and timesteps (B,) -> (B, C or 2 C, H, W), and the process that reads it."""

@@ -60,6 +60,22 @@ RECTIFICATIONS: Table[type[Any]] = Table(
 """By the name that ``em.variant`` chooses with."""
 
 
+def as_rectification(given: Rectification[Any] | str) -> Rectification[Any]:
+    """The rectification of a name in :data:`RECTIFICATIONS`, or the object itself; ValueError for anything else."""
+    if isinstance(given, str):
+        return RECTIFICATIONS[given]()
+    if isinstance(given, type):
+        raise ValueError(
+            f"rectification is the class {given.__qualname__}: give an object, {given.__qualname__}()"
+        )
+    if not all(callable(getattr(given, method, None)) for method in ("start", "step")):
+        raise ValueError(
+            f"rectification is {given!r:.80}, but must be one of {', '.join(RECTIFICATIONS)}, or an object with "
+            "start and step"
+        )
+    return given
+
+
 def describe(rectification: Rectification[Any]) -> dict[str, Any]:
     """Its name and settings, for logs and images: ``{"variant": "paper", "lamb": 0.5, ...}``."""
     kind = type(rectification)

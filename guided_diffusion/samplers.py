@@ -158,6 +158,15 @@ SAMPLERS: Table[Sampler] = Table("sampler", {"ddim": ddim_loop, "ddpm": ddpm_loo
 """By the name that ``sampler`` of a configuration chooses with; another name is a ValueError."""
 
 
+def as_sampler(given: Sampler | str) -> Sampler:
+    """The sampler of a name in :data:`SAMPLERS`, or the function itself; ValueError for anything else."""
+    if isinstance(given, str):
+        return SAMPLERS[given]
+    if not callable(given):
+        raise ValueError(f"sampler is {given!r:.80}, but must be one of {', '.join(SAMPLERS)}, or a function")
+    return given
+
+
 def with_eta(sampler: Sampler, eta: float) -> Sampler:
     """``sampler`` with that ``eta``. Raises ValueError when it is not 0 and the sampler does not have one."""
     if eta == 0.0:

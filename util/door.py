@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from guided_diffusion import fusion
 from guided_diffusion.chroma_noise import clean_all_colours
 from guided_diffusion.color_weights import color_weights
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.denoise import Noise, clean_sources, find_noise
+from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.prior import Prior
-from guided_diffusion.rectification import RECTIFICATIONS, Rectification, describe, is_stretched
-from guided_diffusion.samplers import SAMPLERS, Sampler, Step, with_eta
+from guided_diffusion.prior import Prior, check_prior
+from guided_diffusion.rectification import Rectification, as_rectification, describe, is_stretched
+from guided_diffusion.samplers import Sampler, Step, as_sampler, with_eta
 from guided_diffusion.samples import Spread, add_samples, check_samples
 from guided_diffusion.ycbcr import luma_tensor
 from util.images.arrays import ArrayImage, as_image, give_back
@@ -102,22 +105,27 @@ def fuse(
 
     Raises ValueError for what does not fit or is not known, FloatingPointError when the result is not finite.
     """
-    chosen: Rectification[Any] = (
-        RECTIFICATIONS[rectification]() if isinstance(rectification, str) else rectification
-    )
-    sampler = SAMPLERS[sampler] if isinstance(sampler, str) else sampler
-    if color_method not in get_args(ColourMethod):
-        raise ValueError(
-            f"color_method is {color_method!r}, but must be one of {', '.join(get_args(ColourMethod))}"
-        )
-    check_register(register)
+    chosen = as_rectification(rectification)
+    if prior is not None:
+        check_prior(prior)
+    sampler = None if sampler is None else as_sampler(sampler)
     steps = with_eta(fusion.ddim_loop if sampler is None else sampler, eta)
+    if isinstance(iterations, bool) or not isinstance(iterations, Integral) or iterations < 1:
+        raise ValueError(f"iterations is {iterations!r:.80}, but must be a whole number from 1 on")
+    # the configuration of a run has the same settings, and checks them
+    said: Any = noise if isinstance(noise, str) or not isinstance(noise, Iterable) else [*noise]
+    FusionConfig(
+        seed=seed,
+        eta=eta,
+        warm_start=warm_start,
+        noise=said,
+        samples=samples,
+        register=register,
+        color_method=color_method,
+    )
+    check_register(register)
     check_samples(samples, prior is not None, sampler, eta)
-    sources = [as_image(image, f"image {number}") for number, image in enumerate(images)]
-    registrations = []
-    if register != "off" and len(sources) > 1:
-        names = [f"image {number}" for number in range(len(sources))]
-        sources, registrations = all_onto_last(sources, register, names)
+    sources, registrations = _sources(images, register)
     size = _common_size(sources)
     device = getattr(prior, "device", "cpu")
     lumas = [luma_tensor(fit(source.luma, "pad")[None], device) for source in sources]
@@ -139,23 +147,8 @@ def fuse(
     else:
         lumas, sigmas = clean_sources(lumas, noise, prior, seed)
         spread.add(fusion.fuse(sampled, lumas, seed=seed, on_step=on_step, **options))
-    luma = spread.mean[0, 0, : size[0], : size[1]].cpu().numpy()
-    stretched = is_stretched(chosen)
-    levels = written_levels(luma, stretched)
-    deviation = None
-    if samples > 1:
-        deviation = spread.deviation[0, 0, : size[0], : size[1]].cpu().numpy() * level_size(luma, stretched)
-    (weights,) = color_weights(chosen, lumas)
-    shares = None if weights is None else weights[:, : size[0], : size[1]].cpu().numpy()
-    grey8 = round_to_uint8(levels)
-    rgbs = clean_all_colours([source.rgb for source in sources], noise, grey8)
-    colours = colour_source(rgbs, weights=shares)
-    rgb = None if colours is None else colourise(grey8, colours, color_method)
-    of_prior = getattr(
-        prior, "describe", lambda: {"prior": None if prior is None else type(prior).__qualname__}
-    )
     provenance = {
-        **of_prior(),
+        **_describe_prior(prior),
         "rectification": describe(chosen),
         "sampler": None if sampled is None else getattr(sampler, "__name__", type(sampler).__qualname__),
         "steps": fusion.iteration_count(alone, chosen)
@@ -169,9 +162,59 @@ def fuse(
         **({"registration": registrations} if registrations else {}),
         "versions": versions(),
     }
+    (weights,) = color_weights(chosen, lumas)
+    shares = None if weights is None else weights[:, : size[0], : size[1]].cpu().numpy()
+    deviation = spread.deviation if samples > 1 else None
+    return _finish(
+        spread.mean, deviation, is_stretched(chosen), sources, noise, shares, color_method, provenance
+    )
+
+
+def _sources(images: Sequence[Any], register: Register) -> tuple[list[ArrayImage], list[dict[str, Any]]]:
+    """The images read, brought onto the last where that is asked for, and what was found for it."""
+    if isinstance(images, str | Path | np.ndarray) or not isinstance(images, Sequence):
+        raise ValueError(
+            f"images is a {type(images).__name__}: give a list of at least two images, or of their paths"
+        )
+    sources = [as_image(image, f"image {number}") for number, image in enumerate(images)]
+    if register == "off" or len(sources) < 2:
+        return sources, []
+    return all_onto_last(sources, register, [f"image {number}" for number in range(len(sources))])
+
+
+def _describe_prior(prior: Prior | None) -> dict[str, Any]:
+    own = getattr(prior, "describe", None)
+    return {"prior": None if prior is None else type(prior).__qualname__} if own is None else own()
+
+
+def _finish(
+    mean: Tensor,
+    deviation: Tensor | None,
+    stretched: bool,
+    sources: Sequence[ArrayImage],
+    noise: Noise,
+    shares: np.ndarray | None,
+    color_method: ColourMethod,
+    provenance: dict[str, Any],
+) -> Fused:
+    """The fused luma, (1, 1, H, W) and padded as it is, as levels and colours in the kind of the first source.
+
+    ``deviation``: that of its samples, of the same shape. ``shares``: (N, H, W), of each source in the colours;
+    None: those of the last that has some.
+    """
+    height, width = sources[0].size
+    luma = mean[0, 0, :height, :width].cpu().numpy()
+    levels = written_levels(luma, stretched)
+    off = None
+    if deviation is not None:
+        off = deviation[0, 0, :height, :width].cpu().numpy() * level_size(luma, stretched)
+    grey8 = round_to_uint8(levels)
+    rgbs = clean_all_colours([source.rgb for source in sources], noise, grey8)
+    colours = colour_source(rgbs, weights=shares)
+    rgb = None if colours is None else colourise(grey8, colours, color_method)
     grey = give_back(levels, sources[0])
     color = None if rgb is None else give_back(rgb.astype(np.float64), sources[0])
-    return Fused(grey, color, luma, provenance, levels, rgb, deviation)
+    return Fused(grey, color, luma, provenance, levels, rgb, off)
 
 
 def _common_size(sources: Sequence[ArrayImage]) -> tuple[int, int]:

@@ -102,10 +102,32 @@ def test_wrong_names_and_options_are_refused(prior: ddfm.LoadedPrior, pair: list
         ({"sampler": "euler"}, "no sampler 'euler'; there are ddim, ddpm"),
         ({"sampler": "ddpm", "eta": 0.5}, "eta is 0.5, but ddpm_loop has none"),
         ({"color_method": "lab"}, "color_method is 'lab'"),
+        ({"rectification": 3}, "rectification is 3, but must be one of released, paper"),
+        ({"rectification": Brighter}, r"the class Brighter: give an object, Brighter\(\)"),
+        ({"sampler": 3}, "sampler is 3, but must be one of ddim, ddpm"),
+        ({"seed": 0.5}, "seed is 0.5, but must be an integer"),
+        ({"seed": -1}, "seed is -1, but must be from 0"),
+        ({"warm_start": True}, "warm_start is True, but must be"),
+        ({"eta": "0"}, "eta is '0', but must be"),
+        ({"samples": 1.5}, "samples is 1.5, but must be"),
+        ({"noise": "of"}, "noise is 'of', but must be"),
+        ({"noise": 10}, "noise is 10, but must be"),
+        ({"noise": [10.0, -1.0]}, r"noise is \[10.0, -1.0\], but must hold grey levels"),
+        ({"register": "rigid"}, "register is 'rigid'"),
     ]
     for options, words in refused:
         with pytest.raises(ValueError, match=words):
             ddfm.fuse(prior, pair, **options)
+    wrong: tuple[Any, ...] = (0, 2.5, "9")
+    for iterations in wrong:
+        with pytest.raises(ValueError, match=r"iterations is .*, but must be a whole number from 1 on"):
+            ddfm.fuse(None, pair, iterations=iterations)
+    no_lists: tuple[Any, ...] = (pair[0], np.zeros((2, 40, 40)), 3, iter(pair))
+    for images in no_lists:
+        with pytest.raises(ValueError, match=r"images is a .*: give a list of at least two"):
+            ddfm.fuse(None, images)
+    with pytest.raises(ValueError, match="prior is 'compact', which has no diffusion"):
+        ddfm.fuse("compact", pair)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="2 sources, but there are 3"):
         ddfm.fuse(None, [*pair, pair[0]])
     with pytest.raises(ValueError, match="at least 32 pixels"):

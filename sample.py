@@ -14,9 +14,10 @@ from util.configs import nearest
 from util.files import project_root
 from util.logger import get_logger
 from util.presets import Preset, preset
-from util.process import print_any_name, say, stop_on_signals
+from util.process import print_any_name, say, stop_on_signals, undisturbed
 from util.ranks import FailedElsewhere, World, join_world
 from util.run.folder import check_folder, dry_run, run_folder
+from util.run.record import RunRecord
 from util.run.results import FOLDERS
 from util.run.settings import FolderSettings
 
@@ -92,21 +93,27 @@ def start(args: argparse.Namespace, world: World) -> int:
     except KeyboardInterrupt:
         log.error("interrupted before the first pair")
         return 130
-    if world.first:
-        places = [args.save_dir / name for name in FOLDERS]
-        if args.output is not None:
-            places = [] if record.of("failed") else [args.output]
-        unsaid = say(record.summary([place for place in places if place.exists()]))
-        if unsaid:
-            kept = f"; {record.path} has what it says" if record.path else ""
-            log.error(f"the summary cannot be printed ({unsaid}){kept}")
-            status = status or 1
-        if run.variant in ("released", "paper") and record.of("done"):
-            log.info(
-                f"{run.variant} reproduces DDFM. For an image to look at, --preset local keeps the objects of one "
-                "source and the details of the other at full contrast (docs/local.md)"
-            )
-    return status
+    if not world.first:
+        return status
+    with undisturbed():
+        return tell(args, run.variant, record) or status
+
+
+def tell(args: argparse.Namespace, variant: str, record: RunRecord) -> int:
+    """Say how a run went; 1 where that cannot be said, else 0."""
+    places = [args.save_dir / name for name in FOLDERS]
+    if args.output is not None:
+        places = [] if record.of("failed") else [args.output]
+    unsaid = say(record.summary([place for place in places if place.exists()]))
+    if unsaid:
+        kept = f"; {record.path} has what it says" if record.path else ""
+        log.error(f"the summary cannot be printed ({unsaid}){kept}")
+    if variant in ("released", "paper") and record.of("done"):
+        log.info(
+            f"{variant} reproduces DDFM. For an image to look at, --preset local keeps the objects of one "
+            "source and the details of the other at full contrast (docs/local.md)"
+        )
+    return 1 if unsaid else 0
 
 
 def start_sequence(args: argparse.Namespace, world: World) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterable, Iterator
 
 
 def stop_on_signals() -> None:
@@ -14,6 +17,40 @@ def stop_on_signals() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def noted_signals(numbers: Iterable[int]) -> Iterator[list[int]]:
+    """These signals are put into the list that is given, instead of ending the body or being raised in it.
+
+    Python tells signals to the main thread alone: in another one nothing changes.
+    """
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    old = {number: signal.signal(number, lambda number, _frame: caught.append(number)) for number in numbers}
+    try:
+        yield caught
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[list[int]]:
+    """For what tells how a run went, and is short: signals that would raise KeyboardInterrupt are noted alone.
+
+    torchrun sends one to the processes that are left as soon as another has died, just when that is to be told.
+    """
+    known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
+    raising = [
+        number
+        for number in known
+        if number is not None and signal.getsignal(number) is signal.default_int_handler
+    ]
+    with noted_signals(raising) as caught:
+        yield caught
 
 
 def print_any_name() -> None:

@@ -8,7 +8,7 @@ import json
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from tools.training.team import Team
 from tools.training.validation import validate
 from util.checkpoint import read_state_dict
 from util.files import write_atomically
+from util.process import noted_signals
 
 T = TypeVar("T")
 
@@ -132,21 +133,6 @@ def _save(state: dict[str, Any], path: Path) -> None:
     temporary.replace(path)
 
 
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying of them, so that the step can end and be saved."""
-    caught: list[int] = []
-    old = {
-        number: signal.signal(number, lambda number, _frame: caught.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield caught
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
 def prepared(make: Callable[[int], T], steps: range, workers: int) -> Generator[T, None, None]:
     """``make(step)`` for every step, in order; ``workers`` threads make them ahead, none: when asked for."""
     if not workers:
@@ -189,7 +175,7 @@ def train(
         total=recipe.images(recipe.steps), initial=recipe.images(trainer.step), desc="training",
         unit="image", unit_scale=True, smoothing=0.02, disable=not team.first,
     )  # fmt: skip
-    with bar, contextlib.closing(batches), _stop_signals() as stop:
+    with bar, contextlib.closing(batches), noted_signals((signal.SIGINT, signal.SIGTERM)) as stop:
         while trainer.step < recipe.steps and not team.any(bool(stop)):
             x, t, noise = (part.to(device) for part in next(batches))
             if recipe.model.dropout:

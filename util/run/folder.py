@@ -25,6 +25,7 @@ from util.images.pairs import PairFiles, Problem, listed, load_pair, source_name
 from util.images.ranges import sequence_range
 from util.images.registration_search import check_register
 from util.prior import choose_prior, open_prior
+from util.process import undisturbed
 from util.ranks import World
 from util.run.contact_sheet import write_contact_sheet
 from util.run.fusing import batch_fuser
@@ -158,10 +159,12 @@ def run_folder(run: FolderRun, world: World, on_event: OnEvent | None = None) ->
     runner = Runner(batch_fuser(run), writer, shared.record, options, shared.inbox, on_event)
     runner.run(shared.pairs, shared.problems)
     if world.first:
-        shared.complete()
+        with undisturbed():
+            shared.complete()
         if settings.contact_sheet:
             add_contact_sheet(record, run)
-    return record, shared.exit_status()
+    with undisturbed():
+        return record, shared.exit_status()
 
 
 def add_contact_sheet(record: RunRecord, run: FolderRun) -> None:
@@ -172,6 +175,8 @@ def add_contact_sheet(record: RunRecord, run: FolderRun) -> None:
         )
     except OSError as error:
         record.sheet_problem = f"it cannot be written ({error.strerror or error})"
+    except KeyboardInterrupt:
+        record.sheet_problem = "interrupted"
 
 
 def dry_run(run: FolderRun) -> int:

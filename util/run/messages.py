@@ -60,14 +60,13 @@ class Outbox(RunRecord):
         self._messages.put({"pair": asdict(record)})
 
     def close(self) -> int | None:
-        """Report the end and wait for the exit status of the run; None when rank 0 has died."""
+        """Report the end and wait for the exit status of the run; None when rank 0 has died.
+
+        To be called :func:`~util.process.undisturbed`: who interrupts this process tells rank 0 as well.
+        """
         self._messages.put({"end": asdict(ShareEnd(self.interrupted, self.stopped))})
         self._messages.put(None)
-        while self._thread.is_alive():
-            try:
-                self._thread.join(_POLL)
-            except KeyboardInterrupt:  # rank 0 is told so as well, and ends this
-                continue
+        self._thread.join()
         return self._status
 
     def _deliver(self) -> None:

@@ -14,6 +14,7 @@ from util.images.pairs import Pair, PairFiles, Problem, fitted_size, in_order_of
 from util.images.registering import registered
 from util.logger import LenientStream, duration, shown
 from util.memory import MemoryPlan, free_memory, ran_out_of_memory
+from util.process import undisturbed
 from util.run.batching import BatchSizes, take_all
 from util.run.failures import LESS_MEMORY, StopRun, stop_if_full
 from util.run.messages import Inbox
@@ -63,9 +64,12 @@ class Runner:
         except KeyboardInterrupt:
             self.record.interrupted = True
         finally:
-            self._await_others()
-            self.bar.close()
-            self.record.save()
+            with undisturbed() as signals:  # an interruption reaches the others too, and they end soon
+                if self.inbox is not None:
+                    self._hear(self.inbox.rest())
+                self.record.interrupted |= bool(signals)
+                self.bar.close()
+                self.record.save()
 
     def _hear(self, news: Iterable[tuple[int, PairRecord]]) -> None:
         """Note what other processes have done."""
@@ -76,15 +80,6 @@ class Runner:
             else:
                 self._forget_pair()
             self._note(pair)
-
-    def _await_others(self) -> None:
-        """Until the other processes have come to their end; an interruption reaches them too, and they end soon."""
-        while self.inbox is not None:
-            try:
-                self._hear(self.inbox.rest())
-                return
-            except KeyboardInterrupt:
-                self.record.interrupted = True
 
     def _groups(self, pairs: list[PairFiles]) -> Iterator[list[Pair]]:
         """The pairs to fuse, in groups of one fitted size, each as large as one batch."""

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,8 @@ from util.images.png import read_png_text
 from util.prior import COMPACT_CONFIG, OFFICIAL_CONFIG, choose_prior, read_config
 from util.run import fusing
 from util.run import record as run_record
+from util.run.record import RunRecord
+from util.run.shared_run import SharedRun
 
 ROOT = Path(sample.__file__).parent
 SampleRun = Callable[..., int]
@@ -507,6 +510,24 @@ def test_tiles(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch):
 def test_which_sizes_are_tiled():
     runtime = FusionConfig().runtime
     assert runtime.tile_of((1024, 1024)) is None and runtime.tile_of((1024, 1280)) == 512
+
+
+def test_a_signal_while_the_end_is_told_changes_nothing(
+    work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    """torchrun's agent ends the processes that are left just when they tell that one has died."""
+    told: list[str] = []
+    for kind, name in ((SharedRun, "complete"), (RunRecord, "summary")):
+        method = getattr(kind, name)
+
+        def disturbed(self: Any, *rest: Any, method: Any = method, name: str = name) -> Any:
+            told.append(name)
+            signal.raise_signal(signal.SIGTERM)
+            return method(self, *rest)
+
+        monkeypatch.setattr(kind, name, disturbed)
+    assert run() == 0 and told == ["complete", "summary"]
+    assert "3 fused" in capsys.readouterr().out and record(work)["counts"]["done"] == 3
 
 
 def test_how_the_prior_runs(work: Path, run: SampleRun, monkeypatch: pytest.MonkeyPatch, capsys: Any):

@@ -170,6 +170,11 @@ def wait_until(done: Callable[[], object], processes: list[subprocess.Popen[str]
         time.sleep(0.05)
 
 
+def done_so_far(work: Path) -> int:
+    """How many pairs the record tells of as done; 0 while there is none."""
+    return record(work)["counts"]["done"] if (work / "output/run.json").exists() else 0
+
+
 def hung(work: Path) -> tuple[int, int]:
     """Process id and rank of the process that hangs; zeros while none does."""
     text = (work / "hung").read_text() if (work / "hung").exists() else ""
@@ -188,7 +193,7 @@ def test_a_killed_rank_costs_its_own_rest_only(work: Path):
     wait_until(lambda: hung(work)[0], ranks)
     rank = hung(work)[1]
     assert rank > 0
-    wait_until(lambda: record(work)["counts"]["done"] >= 3, ranks)
+    wait_until(lambda: done_so_far(work) >= 3, ranks)
     ranks[rank].kill()
     outputs = [process.communicate(timeout=60) for process in ranks]
     assert [process.returncode for process in ranks] == [-9 if n == rank else 1 for n in range(3)], outputs
@@ -209,7 +214,7 @@ def test_the_record_names_what_was_not_tried_when_its_keeper_is_killed(work: Pat
     line = [sys.executable, str(work / "child.py"), *arguments(work, "output")]
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "3"}
     ranks = [start(line, work, "c", RANK=str(n), LOCAL_RANK=str(n), **common) for n in range(3)]
-    wait_until(lambda: hung(work)[0] and record(work)["counts"]["done"] >= 2, ranks)
+    wait_until(lambda: hung(work)[0] and done_so_far(work) >= 2, ranks)
     for rank in (0, hung(work)[1]):
         ranks[rank].kill()
     for process in ranks:
@@ -226,7 +231,7 @@ def test_under_torchrun_what_is_done_stays_and_the_record_tells_it(work: Path, h
     agent = start(torchrun([str(work / "child.py"), *arguments(work, "output")]), work, "c")
     wait_until(lambda: hung(work)[0], [agent])
     pid, rank = hung(work)
-    wait_until(lambda: record(work)["counts"]["done"] >= 2, [agent])
+    wait_until(lambda: done_so_far(work) >= 2, [agent])
     if how == "a rank is killed":
         os.kill(pid, signal.SIGKILL)
     else:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,11 +20,12 @@ from util.evaluation.metric_image import Image
 from util.evaluation.metrics import PAPER_METRICS, Protocol, check_size, evaluate_images
 from util.images.image_io import grey_from_rgb, most_pixels, pixel_limit, read_image
 from util.images.pairs import Problem, fitted_size
+from util.workers import share_out
 
 Picture = Path | NDArray[np.uint8]
 """A file, or an array of (H, W) grey or (H, W, 3) RGB levels."""
 
-_FEW = 4  # so many workers are threads: starting processes takes longer than they would save
+_FEW = 3  # so many images are measured by threads, before a process would have started
 
 
 @dataclass(frozen=True)
@@ -125,24 +125,31 @@ def _reason(error: BaseException, picture: Picture) -> str:
 def measure_all(
     jobs: Sequence[Job], metrics: Sequence[str], protocol: Protocol, plain: bool, workers: int
 ) -> Iterator[Outcome]:
-    """In the order of the jobs, by ``workers`` threads or, when these are many, processes."""
+    """In the order of the jobs, by ``workers`` processes, of which this is one, or threads for a few jobs."""
     score = partial(measure, metrics=list(metrics), protocol=protocol, plain=plain)
     workers = min(workers, len(jobs))
     keep_freed_memory()
     if workers <= 1:
-        yield from map(score, jobs)
-    elif workers <= _FEW:
-        with ThreadPoolExecutor(workers) as pool:
-            yield from pool.map(score, jobs)
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _start_worker, (most_pixels(),)) as pool:
-            yield from pool.map(score, jobs, chunksize=max(1, len(jobs) // (8 * workers)))
+        return map(score, jobs)
+    if len(jobs) <= _FEW:
+        return _in_threads(score, jobs, workers)
+    return share_out(score, jobs, workers, _lost, partial(_prepare, most_pixels()))
 
 
-def _start_worker(pixels: int | None) -> None:
+def _in_threads(score: Callable[[Job], Outcome], jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(score, jobs)
+
+
+def _prepare(pixels: int | None) -> None:
+    """A process of its own, for as long as it lives."""
     keep_freed_memory()
-    pixel_limit(pixels).__enter__()  # as long as the process lives
+    pixel_limit(pixels).__enter__()
+
+
+def _lost(job: Job) -> Outcome:
+    reason = "the process that measured it was ended, as systems do that are short of memory; --workers 1 takes least"
+    return Outcome({name: Problem(job.stem, reason) for name in job.fused})
 
 
 def compare(

@@ -43,6 +43,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
                 "--table goes without --fused, --method, --methods, --ir, --vi, --json and --csv (--tables_dir "
                 "writes files)"
             )
+        if args.match != "stem":
+            parser.error("--match does not go with --table, whose data sets have names of their own")
         if args.data is None:
             parser.error("--table needs --data ROOT, the folder that holds the data sets")
     elif folders:

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import get_args
 
-from util.cli.arguments import named_folder, positive, two_labels
+from util.cli.arguments import matching, named_folder, positive, two_labels
 from util.evaluation.metrics import (
     ALL_METRICS,
     METRICS,
@@ -111,6 +111,15 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how to measure").add_argument
+    add(
+        "--match",
+        type=matching,
+        metavar="RULE",
+        default="stem",
+        help="which files belong together, as for sample.py: those of one stem; index: those at one place in the "
+        "order of names; or patterns such as 'thermal_*=rgb_*', whose star names the results, or with a third for "
+        "fused images of other names, 'thermal_*=rgb_*=fused_*' (default: stem)",
+    )
     add(
         "--metrics",
         type=metric_list,

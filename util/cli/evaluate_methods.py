@@ -18,6 +18,7 @@ from util.evaluation.origin import origin_of
 from util.evaluation.problems import problem_lines
 from util.evaluation.tables import Table, printed, render
 from util.files import write_atomically
+from util.images.matching import parse_matching
 from util.process import say
 
 log = logging.getLogger("ddfm")
@@ -31,7 +32,7 @@ def dataset_name(folder: Path) -> str:
 
 def measure_folder(args: argparse.Namespace) -> tuple[list[Result], int]:
     """One folder of fused images. Raises ValueError when a folder is missing or holds no image."""
-    triples, problems = find_triples(args.fused, args.ir, args.vi)
+    triples, problems = find_triples(args.fused, args.ir, args.vi, parse_matching(args.match))
     jobs = [Job(triple.stem, triple.ir, triple.vi, {"fused": triple.fused}) for triple in triples]
     labels = args.labels or source_names(args.ir, args.vi)
     comparison = compare(jobs, args.metrics, args.protocol, sources=labels, workers=args.workers)
@@ -86,7 +87,7 @@ def compare_methods(args: argparse.Namespace) -> tuple[list[Table], list[Result]
         raise ValueError("two of --method have the same name")
     if args.methods is not None:
         methods = {**method_folders(args.methods, args.ir, args.vi), **methods}
-    jobs, missing = find_jobs(methods, args.ir, args.vi, args.common)
+    jobs, missing = find_jobs(methods, args.ir, args.vi, args.common, parse_matching(args.match))
     labels = args.labels or source_names(args.ir, args.vi)
     comparison = compare(
         jobs, args.metrics, args.protocol, dataset=dataset_name(args.ir), sources=labels, workers=args.workers

@@ -17,6 +17,7 @@ from util.evaluation.measuring import Job, compare
 from util.evaluation.methods import find_jobs, source_names
 from util.evaluation.metrics import METRICS, ZOO_METRICS, Protocol, check_metrics, check_protocol
 from util.evaluation.tables import render
+from util.images.matching import parse_matching
 
 Array = NDArray[np.uint8]
 Fused = str | Path | Array | Sequence[Array]
@@ -100,15 +101,18 @@ def evaluate(
     metrics: Sequence[str] | str | None = None,
     protocol: Protocol = "ddfm",
     sources: tuple[str, str] | None = None,
+    match: str = "stem",
     workers: int | None = None,
 ) -> Scoreboard:
     """Measure fused images against their two sources.
 
     ``fused``: one method or, as a mapping from names, several; each a folder, an array, or a list of arrays as long
     as the sources' lists. ``ir`` and ``vi``: folders, arrays or lists of arrays. Arrays are (H, W) or (H, W, 3)
-    uint8; files belong together when their names are the same but for the suffix. ``metrics``: names or, separated
-    by commas, one string; None means the twelve usual ones, or all 21 of protocol ``zoo``. ``sources``: what the two
-    are called in the output; None goes by the folders' names. ``workers``: None uses every core.
+    uint8. ``match``: which files of folders belong together: those of one stem; index: at one place in the order of
+    names; or patterns for ir, vi and, where the fused images are not called by the star, for them, such as
+    'thermal_*=rgb_*=fused_*'. ``metrics``: names or, separated by commas, one string; None means the twelve usual
+    ones, or all 21 of protocol ``zoo``. ``sources``: what the two are called in the output; None goes by the folders'
+    names. ``workers``: None uses every core.
 
     Raises ValueError for unknown metrics or protocols, arrays that do not fit and lists of different lengths,
     InputError (a ValueError) for folders that are missing or hold no image, and ValueError when nothing could be
@@ -125,10 +129,12 @@ def evaluate(
         folders = {name: Path(part) for name, part in methods.items() if isinstance(part, str | Path)}
         if len(folders) < len(methods):
             raise ValueError("sources are folders, so every method must be a folder too")
-        jobs, missing = find_jobs(folders, Path(ir), Path(vi))
+        jobs, missing = find_jobs(folders, Path(ir), Path(vi), matching=parse_matching(match))
         dataset = Path(ir).resolve().parent.name
         sources = sources or source_names(Path(ir), Path(vi))
     else:
+        if match != "stem":
+            raise ValueError(f"match={match!r} is for files in folders; arrays are matched by their place")
         jobs, missing, dataset = _array_jobs(methods, ir, vi), {}, "arrays"
     comparison = compare(
         jobs, chosen, protocol, dataset=dataset, sources=sources or ("infrared", "visible"), workers=workers

@@ -15,9 +15,11 @@ from tqdm import tqdm
 
 from util.evaluation.comparison import Measured
 from util.evaluation.inference import finite, mean
+from util.evaluation.matched import match_folders
 from util.evaluation.measuring import Job, measure_all
 from util.evaluation.metrics import Protocol
-from util.images.pairs import Problem, images_by_stem
+from util.images.matching import BY_STEM, Matching
+from util.images.pairs import Problem
 
 Scores = dict[str, float]
 
@@ -103,26 +105,27 @@ class Result:
     sources: tuple[str, str] | None = None
 
 
-def find_triples(fused: Path, ir: Path, vi: Path) -> tuple[list[Triple], list[Problem]]:
-    """Files with the same stem in the three folders; every other file is a problem.
+def find_triples(
+    fused: Path, ir: Path, vi: Path, matching: Matching = BY_STEM
+) -> tuple[list[Triple], list[Problem]]:
+    """Files of the three folders that belong together, by stem where no other rule is given; every other file is a
+    problem.
 
-    Raises InputError when a folder is missing or holds no image.
+    Raises InputError when a folder is missing or holds no image, or when files cannot be matched so.
     """
-    folders = {"fused": fused, "ir": ir, "vi": vi}
-    found = {side: images_by_stem(folder) for side, folder in folders.items()}
+    matched = match_folders(ir, vi, {"fused": fused}, matching)
+    found = {side: matched.files[side] for side in ("fused", "ir", "vi")}
     triples: list[Triple] = []
     problems: list[Problem] = []
     for stem in sorted(set().union(*found.values())):
-        missing = [side for side in folders if stem not in found[side]]
-        several = [side for side in folders if len(found[side].get(stem, [])) > 1]
+        missing = [side for side in found if stem not in found[side]]
+        several = [side for side in found if len(found[side].get(stem, [])) > 1]
         if missing:
-            where = " and ".join(str(folders[side]) for side in missing)
-            problems.append(Problem(stem, f"there is no {stem}.* in {where}"))
+            problems.append(matched.absent(stem, *missing))
         elif several:
-            names = ", ".join(str(path) for path in found[several[0]][stem])
-            problems.append(Problem(stem, f"{names} have the same stem; keep one of them"))
+            problems.append(matched.doubled(stem, several[0]))
         else:
-            triples.append(Triple(stem, *(found[side][stem][0] for side in folders)))
+            triples.append(Triple(stem, *(found[side][stem][0] for side in found)))
     return triples, problems
 
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from util.evaluation.matched import match_folders
 from util.evaluation.measuring import Job
-from util.images.pairs import InputError, Problem, images_by_stem
+from util.images.matching import BY_STEM, Matching
+from util.images.pairs import InputError, Problem
 
 
 def results_folder(folder: Path) -> Path:
@@ -83,45 +85,36 @@ def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def find_jobs(
-    methods: Mapping[str, Path], ir: Path, vi: Path, common: bool = False
+    methods: Mapping[str, Path], ir: Path, vi: Path, common: bool = False, matching: Matching = BY_STEM
 ) -> tuple[list[Job], dict[str, list[Problem]]]:
     """A job for every pair of sources that a method has fused, and what is missing, by method or "sources".
 
-    ``common``: only pairs that every method has. Raises InputError when a folder is missing or holds no image, or
-    when nothing is common to all.
+    ``common``: only pairs that every method has; ``matching``: which files belong together, as
+    :func:`~util.evaluation.matched.match_folders` takes it. Raises InputError when a folder is missing or holds no
+    image, when files cannot be matched so, or when nothing is common to all.
     """
-    folders = {
-        "ir": ir,
-        "vi": vi,
-        **{f"method {name}": results_folder(path) for name, path in methods.items()},
-    }
-    found = {name: images_by_stem(folder) for name, folder in folders.items()}
+    sides = {f"method {name}": results_folder(path) for name, path in methods.items()}
+    matched = match_folders(ir, vi, sides, matching)
+    found = matched.files
     problems: dict[str, list[Problem]] = {}
     usable: dict[str, dict[str, Path]] = {}
-    for name, files in found.items():
-        owner = name.removeprefix("method ") if name not in ("ir", "vi") else "sources"
-        usable[name] = {stem: paths[0] for stem, paths in files.items() if len(paths) == 1}
-        for stem in sorted(stem for stem, paths in files.items() if len(paths) > 1):
-            names = ", ".join(str(path) for path in files[stem])
-            problems.setdefault(owner, []).append(
-                Problem(stem, f"{names} have the same stem; keep one of them")
-            )
+    for side, files in found.items():
+        owner = side.removeprefix("method ") if side in sides else "sources"
+        usable[side] = {stem: paths[0] for stem, paths in files.items() if len(paths) == 1}
+        doubled = [matched.doubled(stem, side) for stem in sorted(files) if len(files[stem]) > 1]
+        problems.setdefault(owner, []).extend(doubled)
     for stem in sorted(found["ir"].keys() ^ found["vi"].keys()):
-        where = vi if stem in found["ir"] else ir
-        problems.setdefault("sources", []).append(Problem(stem, f"there is no {stem}.* in {where}"))
+        side = "vi" if stem in found["ir"] else "ir"
+        problems.setdefault("sources", []).append(matched.absent(stem, side))
     pairs = sorted(usable["ir"].keys() & usable["vi"].keys())
-    for name in methods:
-        files, folder = usable[f"method {name}"], folders[f"method {name}"]
-        lacking = [stem for stem in pairs if stem not in found[f"method {name}"]]
-        extra = sorted(found[f"method {name}"].keys() - found["ir"].keys() - found["vi"].keys())
-        if not common:
-            notes = [Problem(stem, f"there is no {stem}.* in {folder}") for stem in lacking]
-            notes += [
-                Problem(stem, f"{files.get(stem, folder)} has no sources of its name") for stem in extra
-            ]
-            problems.setdefault(name, []).extend(notes)
+    for name in methods if not common else ():
+        side = f"method {name}"
+        lacking = [matched.absent(stem, side) for stem in pairs if stem not in found[side]]
+        extra = sorted(found[side].keys() - found["ir"].keys() - found["vi"].keys())
+        alone = [Problem(stem, f"{found[side][stem][0]} has no sources of its name") for stem in extra]
+        problems.setdefault(name, []).extend(lacking + alone)
     if common:
-        pairs = [stem for stem in pairs if all(stem in usable[f"method {name}"] for name in methods)]
+        pairs = [stem for stem in pairs if all(stem in usable[side] for side in sides)]
         if not pairs:
             raise InputError("no image is in all folders: compare their file names, or leave --common out")
     jobs = []

@@ -145,6 +145,8 @@ def suggest(listings: Sequence[Listing], more_than: int = 0) -> str:
 
     Names are compared by their words, numbers and separators: what they have in common at both ends becomes stars.
     """
+    if len(listings) < 2:
+        return ""
     choices = [_alternatives(list(listings[0]), list(listing)) for listing in listings[1:]]
     best, most = "", 0
     for first in set(choices[0]).intersection(*choices[1:]):

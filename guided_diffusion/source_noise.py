@@ -18,10 +18,11 @@ FLATTEST = 0.2
 BLOCK_BIAS = 0.883
 """What the ``FLATTEST`` quantile of the blocks' estimates is of sigma, for white noise: 64 differences a block."""
 MAD = 0.6744897501960817  # median of |z|, z standard normal
-LEAST_SIGMA, LEAST_SIGMA_FEW = 5.0, 9.0
+LEAST_SIGMA, LEAST_SIGMA_FEW, LEAST_SIGMA_MASKED = 5.0, 9.0, 14.0
 """Grey levels under which a source counts as clean: texture and compression of clean photographs and thermal images
 reach 3.4; the second where fewer than half of the blocks can be used, as in slices of a body, whose texture is
-everywhere and reaches 8.4."""
+everywhere. The third where most of the others are all black: noise, clipped, would light half of their pixels, so
+that what is found is texture, which reaches 10.1, unless the noise was masked there."""
 LEAST_STRIPES = 3.0
 """Grey levels of standard deviation under which offsets are left as they are."""
 
@@ -32,7 +33,8 @@ def estimate_sigma(image: Tensor, least: float = LEAST_SIGMA, few: float = LEAST
     A block of 16x16 gives the median of its 64 absolute differences; texture only adds to it, so that a low quantile
     of the blocks sees the noise. Blocks that reach black or white in a quarter of their pixels are left out,
     for clipping hides noise; where no block is left, or less than ``least`` grey levels are found (``few`` where
-    fewer than half of the blocks can be used), the image counts as clean.
+    fewer than half of the blocks can be used, and ``LEAST_SIGMA_MASKED`` where most others are all black), the image
+    counts as clean.
     """
     grey = (image.float() + 1) * GREY
     height, width = (size - size % BLOCK for size in grey.shape[-2:])
@@ -40,12 +42,15 @@ def estimate_sigma(image: Tensor, least: float = LEAST_SIGMA, few: float = LEAST
         return torch.zeros_like(grey[:, :1, :1, :1])
     grey = grey[..., :height, :width]
     blocks = _blocks(_diagonal(grey).abs(), BLOCK // 2).median(dim=-1).values / MAD
-    clipped = _blocks(((grey <= 0.5) | (grey >= 254.5)).float(), BLOCK).mean(dim=-1) >= 0.25
+    black = _blocks((grey <= 0.5).float(), BLOCK).mean(dim=-1)
+    clipped = black + _blocks((grey >= 254.5).float(), BLOCK).mean(dim=-1) >= 0.25
+    masked = 2 * (black > 0.95).sum(dim=1, keepdim=True) > clipped.sum(dim=1, keepdim=True)
     order = blocks.masked_fill(clipped, torch.inf).sort(dim=1).values
     count = (~clipped).sum(dim=1, keepdim=True)
     place = (FLATTEST * (count - 1).clamp(min=0)).long()
     sigma = order.gather(1, place) / BLOCK_BIAS
-    found = (count > 0) & (sigma >= torch.where(2 * count < clipped.shape[1], few, least))
+    few_least = torch.where(masked, max(few, LEAST_SIGMA_MASKED), few)
+    found = (count > 0) & (sigma >= torch.where(2 * count < clipped.shape[1], few_least, least))
     return torch.where(found, sigma, torch.zeros_like(sigma)).view(-1, 1, 1, 1)
 
 

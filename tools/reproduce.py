@@ -5,23 +5,34 @@
 finds RoadScene, TNO, MRI-CT and MRI-PET in DATA as ``evaluate.py --table`` does, fuses them as ``sample.py`` does in
 every way that ``--runs`` names (variant:sampler:steps, and optionally how many pairs of each set), measures the
 results and writes the tables between the marks of ``--document``. Finished images of an earlier time are kept.
+The local variants take clean sources as they are: ``local:alone:20``, ``local_fast:alone:1``.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tools import resumable
 from tools.reproduction import checks
-from tools.reproduction.grid import DATASETS, Grid, Run, beside_table, grid_table, shared_table
+from tools.reproduction.grid import (
+    DATASETS,
+    Grid,
+    Run,
+    alone_table,
+    beside_table,
+    grid_table,
+    shared_table,
+)
 from util.cli.arguments import positive
 from util.evaluation.published import read_published
 from util.files import project_root, write_atomically
 from util.markdown import fill_card
 
 ROOT = project_root()
+TABLES = ("grid", "alone", "beside", "shared", "copies", "distance", "stretch", "definitions", "borders")
 RUNS = [f"{variant}:alone:100" for variant in ("released", "paper")] + ["released:ddim:25"]
 
 
@@ -33,6 +44,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--data", type=Path, required=True, metavar="DIR", help="folder that holds the data sets")
     add("--runs", nargs="+", default=RUNS, metavar="RUN", help=f"ways of fusing (default: {' '.join(RUNS)})")
     add("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), help="(default: all four)")
+    add("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="to make (default: all)")
     add("--model_config", type=Path, metavar="YAML", help="the prior (default: that of sample.py)")
     add("--limit", type=positive, metavar="N", help="at most the first N pairs of each set, in every run")
     add(
@@ -60,12 +72,14 @@ def measure(args: argparse.Namespace) -> dict[str, str]:
         grid.add(run, args.datasets)
     if not grid.results:
         raise ValueError(f"{args.data} holds none of {', '.join(args.datasets)}")
-    sections = {
-        "grid": grid_table(grid, published),
-        "beside": beside_table(grid),
-        "shared": shared_table(grid),
+    sections: dict[str, Callable[[], str]] = {
+        "grid": lambda: grid_table(grid, published),
+        "alone": lambda: alone_table(grid),
+        "beside": lambda: beside_table(grid),
+        "shared": lambda: shared_table(grid),
+        **checks.tables(grid, published),
     }
-    return {**sections, **checks.tables(grid, published)}
+    return {name: make() for name, make in sections.items() if name in args.tables}
 
 
 def reproduce(args: argparse.Namespace) -> None:

@@ -53,6 +53,20 @@ def test_black_surround_hides_no_noise() -> None:
     assert float(estimate_sigma(noisy)) == pytest.approx(20, rel=0.15)
 
 
+def test_texture_beside_an_all_black_surround_is_no_noise() -> None:
+    """As of a slice of a body: noise of a camera would light its surround, unless it is stronger than texture."""
+    texture = 10 / 127.5 * white(3, 1, 1, 192, 256)
+    slice_ = scene() + texture
+    slice_[..., :160] = -1.0
+    assert float(estimate_sigma(slice_)) == 0
+    noisy = scene() + 2 * texture
+    noisy[..., :160] = -1.0
+    assert float(estimate_sigma(noisy)) == pytest.approx(20, rel=0.15)
+    lit = scene()
+    lit[..., :160] = -1.0
+    assert float(estimate_sigma((lit + texture).clamp(-1, 1))) == pytest.approx(10, rel=0.15)
+
+
 @pytest.mark.parametrize("dim", [-1, -2])
 @pytest.mark.parametrize("sigma", [0.0, 12.0])
 def test_stripes_are_found_and_removed(dim: int, sigma: float) -> None:

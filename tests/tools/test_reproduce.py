@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.em_local import Local
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
+from guided_diffusion.fusion import fuse
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.ycbcr import luma_tensor
 from tests.conftest import PriorFiles, make_pair
 from tools import reproduce
 from tools.reproduction.alone import AsPrinted, em_alone
 from tools.reproduction.grid import Run
 from util.evaluation.metrics import evaluate
+from util.images.image_io import read_image
+from util.images.levels import levels_of, round_to_uint8
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def test_every_table_is_made_and_put_into_the_document(
     data: Path, tmp_path: Path, tiny_prior: PriorFiles, capsys: pytest.CaptureFixture[str]
 ):
     document = tmp_path / "R.md"
-    names = ("grid", "beside", "shared", "copies", "distance", "stretch", "definitions", "borders")
+    names = ("grid", "alone", "beside", "shared", "copies", "distance", "stretch", "definitions", "borders")
     document.write_text("".join(f"# {name}\n\n<!-- {name} -->\n<!-- end -->\n\n" for name in names))
     assert run(data, tmp_path / "out", tiny_prior, "--document", str(document)) == 0
     text = document.read_text()
@@ -68,6 +75,40 @@ def test_every_table_is_made_and_put_into_the_document(
     first = capsys.readouterr().out
     assert run(data, tmp_path / "out", tiny_prior) == 0  # nothing is fused again, the numbers are the same
     assert capsys.readouterr().out == first
+
+
+def test_local_fusion_stands_beside_em_alone_in_a_table_of_its_own(
+    data: Path, tmp_path: Path, tiny_prior: PriorFiles, capsys: pytest.CaptureFixture[str]
+):
+    """Sources with noise, as those made up here, are fused as they are: the first fusion in Python is the same."""
+    document, out = tmp_path / "R.md", tmp_path / "out"
+    document.write_text("<!-- alone -->\n<!-- end -->\n")
+    runs = ["released:alone:2", "local_fast:alone:1", "local:alone:2"]
+    line = [
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--model_config",
+        str(tiny_prior.config),
+        "--tables",
+        "alone",
+    ]
+    assert reproduce.main([*line, "--runs", *runs, "--document", str(document)]) == 0
+    rows = table(document.read_text(), "RoadScene | images")
+    labels = ["released, EM alone, 2 iterations", "local_fast, closed form", "local, EM alone, 2 iterations"]
+    assert list(rows)[2:] == labels and len({tuple(rows[label]) for label in labels}) == 3
+    assert "## grid" not in capsys.readouterr().out
+    fused = read_image(next((out / "ddim_2/RoadScene/fusion_config_local/recon").glob("a.*"))).luma
+    pair = [luma_tensor(read_image(data / f"RoadScene/{side}/a.png").luma[None]) for side in ("ir", "vi")]
+    local = Local(task="ivf", steps=2)
+    alone = fuse(None, pair, diffusion=GaussianDiffusion.from_config(DiffusionConfig()), rectification=local)
+    np.testing.assert_array_equal(fused, round_to_uint8(levels_of(alone[0, 0].numpy())))
+
+
+def test_a_closed_form_has_one_step():
+    with pytest.raises(ValueError, match="local_fast:alone:1"):
+        Run.parse("local_fast:alone:20")
 
 
 def test_a_copy_shares_all_its_information_with_its_source():

@@ -9,7 +9,7 @@ import numpy as np
 from guided_diffusion.em_released import Released
 from tools.reproduction.alone import Levels, Values, em_alone, read_levels
 from tools.reproduction.borders import borders
-from tools.reproduction.grid import ALONE, Grid, Run
+from tools.reproduction.grid import ALONE, LOCAL, Grid, Run
 from util.evaluation.folders import Result, Scores, Triple, mean_of
 from util.evaluation.measures import spatial_frequency
 from util.evaluation.metric_image import Image
@@ -22,15 +22,19 @@ from util.markdown import markdown_rows
 BORDER_PAIRS = 10
 
 
-def tables(grid: Grid, published: Mapping[int | str, PublishedTable]) -> dict[str, str]:
-    """The Markdown of every check by its name, as far as the runs of ``grid`` allow it."""
-    sections = {"copies": copies(grid, published), "distance": distance(grid)}
+def tables(grid: Grid, published: Mapping[int | str, PublishedTable]) -> dict[str, Callable[[], str]]:
+    """What makes the Markdown of every check, by its name, as far as the runs of ``grid`` allow it."""
+    sections: dict[str, Callable[[], str]] = {
+        "copies": lambda: copies(grid, published),
+        "distance": lambda: distance(grid),
+    }
     if grid.of("RoadScene"):
-        runs = {run: result for run, result in grid.of("RoadScene").items() if run.limit is None}
-        sections["stretch"] = stretching(runs or grid.of("RoadScene"))
+        stretched = {run: result for run, result in grid.of("RoadScene").items() if run.variant not in LOCAL}
+        whole = {run: result for run, result in stretched.items() if run.limit is None}
         triples = widest(grid, "RoadScene").triples
-        sections["definitions"] = definitions(triples)
-        sections["borders"] = borders(triples[:BORDER_PAIRS])
+        sections["stretch"] = lambda: stretching(whole or stretched)
+        sections["definitions"] = lambda: definitions(triples)
+        sections["borders"] = lambda: borders(triples[:BORDER_PAIRS])
     return sections
 
 

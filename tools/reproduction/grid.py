@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guided_diffusion.config import DiffusionConfig
+from guided_diffusion.em_local import Local
 from guided_diffusion.fusion_config import FusionConfig
 from util.evaluation.folders import Result, mean_of
 from util.evaluation.metrics import PAPER_METRICS
@@ -19,7 +20,8 @@ from util.prior import read_config
 from util.run.settings import FolderSettings
 
 DATASETS = ("RoadScene", "TNO", "MRI-CT", "MRI-PET")
-VARIANTS = ("released", "paper")
+LOCAL = ("local", "local_fast")
+VARIANTS = ("released", "paper", *LOCAL)
 ALONE = "alone"
 
 
@@ -39,14 +41,34 @@ class Run:
         known = (
             len(parts) in (3, 4) and parts[0] in VARIANTS and parts[1] in (ALONE, "ddim", "ddpm", "dpmpp_2m")
         )
+        if parts[:2] == ["local_fast", ALONE] and parts[2:3] != ["1"]:
+            raise ValueError(f"{text}: local_fast alone is a closed form of 1 step: local_fast:alone:1")
         if not known or not all(number.isdecimal() and int(number) for number in parts[2:]):
             raise ValueError(
                 f"{text} is not variant:sampler:steps[:limit], such as released:ddim:25 or paper:alone:100"
             )
         return cls(parts[0], parts[1], int(parts[2]), int(parts[3]) if len(parts) == 4 else None)
 
+    def config(self, root: Path) -> Path:
+        """The fusion configuration in the project at ``root``."""
+        if self.variant in LOCAL:
+            return root / f"configs/fusion_config_{self.variant}.yaml"
+        return root / f"configs/ablation/{'exp_1' if self.sampler == ALONE else 'ours'}_{self.variant}.yaml"
+
+    def fusion(self, config: Path) -> FusionConfig:
+        """What ``config`` says; the local variants as clean sources ask for: no prior alone, and no denoising."""
+        fusion: FusionConfig = read_config(FusionConfig, config)
+        if self.variant not in LOCAL:
+            return fusion
+        em = fusion.em
+        if isinstance(em, Local) and self.sampler == ALONE:
+            em = dataclasses.replace(em, steps=self.steps)
+        return dataclasses.replace(fusion, em=em, prior=self.sampler != ALONE, noise="off")
+
     @property
     def label(self) -> str:
+        if (self.variant, self.sampler) == ("local_fast", ALONE):
+            return "local_fast, closed form"
         sampler = "EM alone" if self.sampler == ALONE else self.sampler
         return f"{self.variant}, {sampler}, {self.steps} {'iterations' if self.sampler == ALONE else 'steps'}"
 
@@ -69,8 +91,6 @@ class Grid:
 
     def add(self, run: Run, datasets: Sequence[str]) -> None:
         """Make the results of a run. Raises KeyboardInterrupt, ValueError."""
-        config = "exp_1" if run.sampler == ALONE else "ours"
-        fusion = self.root / f"configs/ablation/{config}_{run.variant}.yaml"
         sampler = "ddim" if run.sampler == ALONE else run.sampler
         shipped: DiffusionConfig = read_config(DiffusionConfig, self.root / "configs/diffusion_config.yaml")
         diffusion = dataclasses.replace(shipped, sampler=sampler, timestep_respacing=run.steps)
@@ -80,7 +100,7 @@ class Grid:
                 save_dir=self.out,
                 model_config=self.model_config,
                 diffusion=diffusion,
-                fusion=read_config(FusionConfig, config),
+                fusion=run.fusion(config),
                 quiet=True,
             )
 
@@ -88,7 +108,7 @@ class Grid:
         settings = Settings(self.data, out, PAPER_METRICS, "ddfm", run.limit, self.workers)
         runs = TableRuns(settings, configure)
         for dataset in datasets:
-            for result in runs.results_of(dataset, [fusion]):
+            for result in runs.results_of(dataset, [run.config(self.root)]):
                 self.results[dataset, run] = result
                 self.counts[dataset] = runs.count(dataset)
         self.missing |= runs.missing
@@ -124,13 +144,29 @@ def grid_table(grid: Grid, published: Mapping[int | str, PublishedTable]) -> str
             ]
             if line not in rows:
                 rows.append(line)
-        for run, result in runs.items():
-            images = len(result.evaluation.images)
-            count = str(images) if images == grid.counts[dataset] else f"{images} of {grid.counts[dataset]}"
-            values = [result.evaluation.statistic(name)[0] for name in PAPER_METRICS]
-            rows.append([run.label, count, *map(printed, values)])
+        rows += [_row(grid, dataset, run, result) for run, result in runs.items()]
         parts.append(markdown_rows(*rows))
     return "\n\n".join(parts)
+
+
+def alone_table(grid: Grid) -> str:
+    """Six metrics of every run without a prior, on every data set."""
+    parts = []
+    for dataset in DATASETS:
+        rows = [[dataset, "images", *PAPER_METRICS]]
+        for run, result in grid.of(dataset).items():
+            if run.sampler == ALONE:
+                rows.append(_row(grid, dataset, run, result))
+        if len(rows) > 1:
+            parts.append(markdown_rows(*rows))
+    return "\n\n".join(parts)
+
+
+def _row(grid: Grid, dataset: str, run: Run, result: Result) -> list[str]:
+    images = len(result.evaluation.images)
+    count = str(images) if images == grid.counts[dataset] else f"{images} of {grid.counts[dataset]}"
+    values = [result.evaluation.statistic(name)[0] for name in PAPER_METRICS]
+    return [run.label, count, *map(printed, values)]
 
 
 def shared_table(grid: Grid) -> str:

@@ -6,6 +6,7 @@
 White noise of known strength is added to both sources of each pair, the fusion is sampled as ``--samples`` does, and
 the mean is compared with the fusion of the clean sources, pixel by pixel. The sources themselves come first. With
 ``--chains`` two rows more sample by ddpm in a prior that fuses: with the sources drawn, and with them denoised.
+``--picture`` shows, for ``local``, a row of images a pair: both noisy sources, the mean, its spread and its error.
 """
 
 from __future__ import annotations
@@ -34,8 +35,12 @@ from tools import resumable
 from tools.compare_rectifications import noisy
 from util.cli.arguments import positive
 from util.images.image_io import read_image
+from util.images.levels import levels_of, round_to_uint8
 from util.images.pairs import MULTIPLE, find_pairs
+from util.images.png import write_png
+from util.images.sheet import row, stack
 from util.images.source_folders import source_folders
+from util.images.uncertainty import uncertainty_picture
 from util.markdown import markdown_rows
 from util.prior import open_prior
 
@@ -99,8 +104,8 @@ def middle(image: np.ndarray, side: int) -> np.ndarray:
 
 def of_rows(rows: Tensor) -> Spread:
     spread = Spread()
-    for row in rows.split(1):
-        spread.add(row)
+    for each in rows.split(1):
+        spread.add(each)
     return spread
 
 
@@ -111,7 +116,7 @@ def calibrate(args: argparse.Namespace) -> str:
         args.model_config, diffusion=DiffusionConfig(timestep_respacing=args.steps), device="cpu"
     )
     found: dict[str, Calibration] = {}
-    local = Local(task=task)
+    local, rows_shown = Local(task=task), list[np.ndarray]()
     fused_by: dict[str, Rectification] = {"local_fast": LocalFast(task=task), "local": local}
     for scene in pairs:
         sigmas = [[args.noise]] * 2
@@ -122,10 +127,14 @@ def calibrate(args: argparse.Namespace) -> str:
             clean = fuse(None, scene.clean, diffusion=prior.diffusion, rectification=rectification)
             rows = fuse(None, drawn, diffusion=prior.diffusion, rectification=rectification)
             found.setdefault(f"`{name}`, `prior: noise`", Calibration()).add(of_rows(rows), clean)
+            if args.picture and rectification is local:
+                rows_shown.append(shown(scene, of_rows(rows), clean))
         if args.chains:
             clean = fuse(None, scene.clean, diffusion=prior.diffusion, rectification=local)
             for label, spread in chains(args, scene, prior, local).items():
                 found.setdefault(label, Calibration()).add(spread, clean)
+    if args.picture:
+        write_png(args.picture, stack(rows_shown))
     expected = [f"{student.cdf(times, args.samples - 1) * 2 - 1:.0%}" for times in (1, 2)]
     heads = ["", "error", "spread", "error / spread", "within 1 deviation", "within 2"]
     rows_of = [calibration.row(label) for label, calibration in found.items()]
@@ -133,6 +142,14 @@ def calibrate(args: argparse.Namespace) -> str:
     return (
         f"{table}\n\nPairs: {len(pairs)}; {args.samples} samples, noise {args.noise:g}, {args.steps} steps."
     )
+
+
+def shown(scene: Scene, spread: Spread, clean: Tensor) -> np.ndarray:
+    """Both noisy sources, the mean, its spread and how far it is off, each with the scale; (H, W, 3) uint8."""
+    images = [round_to_uint8(levels_of(image[0, 0].numpy())) for image in (*scene.noisy, spread.mean)]
+    off = (spread.mean - clean).abs()
+    images += [uncertainty_picture(each[0, 0].numpy() * GREY) for each in (spread.deviation, off)]
+    return row([np.repeat(image[:, :, None], 3, axis=2) for image in images], len(images[0]))
 
 
 def chains(args: argparse.Namespace, scene: Scene, prior: Prior, local: Rectification) -> dict[str, Spread]:
@@ -192,6 +209,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="of the prior's process (default: %(default)s)",
     )
     add("--seed", type=int, default=3407, metavar="N", help="(default: %(default)s)")
+    add("--picture", type=Path, metavar="PNG", help="write the spread beside the error (default: not)")
     add("--chains", action="store_true", help="also sample in a prior that fuses (default: not)")
     add("--model_config", metavar="YAML", help="the prior (default: that of sample.py)")
     args = parser.parse_args(argv)

@@ -12,6 +12,7 @@ import torch
 from guided_diffusion.samples import Spread
 from tests.conftest import PriorFiles, make_pair
 from tools.calibrate_samples import Calibration, main, middle
+from util.images.image_io import read_image
 
 
 def spread_of(draws: torch.Tensor) -> Spread:
@@ -50,7 +51,12 @@ def test_the_middle_fits_the_prior():
 def test_the_table_has_a_row_for_each_kind_of_sample(tmp_path: Path, tiny_prior: PriorFiles, capsys: Any):
     make_pair(tmp_path, "a", (70, 100))
     line = ["--input", str(tmp_path), "--samples", "2", "--steps", "6", "--side", "32", "--chains"]
-    assert main([*line, "--model_config", str(tiny_prior.config)]) == 0
+    picture = tmp_path / "spread.png"
+    assert main([*line, "--model_config", str(tiny_prior.config), "--picture", str(picture)]) == 0
+    levels = read_image(picture).luma
+    assert levels.shape == (32, 5 * 32 + 2 * 40 + 4 * 6)  # five images, two scales, four gaps
+    spread, off = levels[:, 114:146], levels[:, 192:224]
+    assert spread.std() > 5 and off.std() > 5 and not np.array_equal(spread, off)
     rows = [row.split("|")[1].strip() for row in capsys.readouterr().out.splitlines() if row.startswith("| ")]
     assert rows[1:] == [
         "first source",

@@ -42,7 +42,7 @@ class LocalFast:
     """The closed form (4) of levels and gradients chosen locally, kept within the sources, (5), then spread, (13).
 
     ``task``: how levels are weighed, ``auto`` by what each image shows. ``tone``, 0 to 1: how strongly levels are
-    spread over the range (None: 0.2 for infrared and visible pairs, else 0). ``coupling``: lambda of rho_t, how much
+    spread over the range (None: 0.25 for infrared and visible pairs, else 0). ``coupling``: lambda of rho_t, how much
     the prior's estimates count. Noise that the sources still have is estimated, and known to the weights. Raises
     ValueError for a value out of range.
     """

@@ -39,7 +39,7 @@ class Weighing:
 
 
 WEIGHINGS: dict[Task, Weighing] = {
-    "ivf": Weighing(window=0.7, power=2.0, balance=40.0, tone=0.2, agreement=4.0),
+    "ivf": Weighing(window=0.7, power=2.0, balance=40.0, tone=0.25, agreement=4.0),
     "mif": Weighing(window=0.7, power=2.0, balance=40.0, tone=0.0, agreement=4.0),
     "focus": Weighing(window=3.0, power=3.0, balance=30.0, tone=0.0, agreement=0.0),
     "exposure": Weighing(window=0.7, power=2.0, balance=30.0, tone=0.0, agreement=0.0),

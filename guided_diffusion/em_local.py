@@ -29,11 +29,13 @@ LEVEL_WEIGHT = 8.0  # W of Eq. (3) beside the prior's rho_t
 class LocalState:
     """What goes from step to step. ``fused``: the luma without a prior so far, (B, 1, H, W).
 
-    ``balance``: alpha / W of each image, (B, 1, 1, 1). ``ascent``: what the iterations need (None: there are none).
+    ``balance``: alpha / W of each image, (B, 1, 1, 1); ``climbs``: whether its task has iterations, likewise.
+    ``ascent``: what they need (None: there are none).
     """
 
     fused: Tensor
     balance: Tensor
+    climbs: Tensor
     ascent: Ascent | None = None
 
 
@@ -92,7 +94,8 @@ class LocalFast:
             activity = deviation_of(sources, noise).split(1)
             fused = torch.cat([spread(*each) for each in zip(rows, tones, activity, strict=True)])
             balance = fused.new_tensor([WEIGHINGS[task].balance for task in tasks]).view(-1, 1, 1, 1)
-            return LocalState(fused, balance)
+            climbs = torch.tensor([WEIGHINGS[task].climbs for task in tasks], device=fused.device)
+            return LocalState(fused, balance, climbs.view(-1, 1, 1, 1))
 
     def step(self, state: LocalState, f: Tensor, alpha_bar: float | None = None) -> tuple[Tensor, LocalState]:
         """The fused luma: without a prior that of the sources, with one Eq. (4) of it and the estimate f."""
@@ -123,7 +126,8 @@ class LocalFast:
 class Local(LocalFast):
     """:class:`LocalFast`, and from there ``steps`` iterations of EM on what f tells of its sources, Eq. (11).
 
-    ``steps``: 0 or more. Without a prior each step is one of them; with one all come before the first estimate.
+    Multi-focus images have none: they would bring back what is out of focus. ``steps``: 0 or more. Without a prior
+    each step is one of them; with one all come before the first estimate.
     """
 
     steps: int = 20
@@ -141,7 +145,7 @@ class Local(LocalFast):
     def start(self, sources: Sequence[Tensor]) -> LocalState:
         """As :meth:`LocalFast.start`, and ready for the iterations."""
         state = super().start(sources)
-        if self.steps == 0:
+        if self.steps == 0 or not state.climbs.any():
             return state
         sources = check_sources(sources, 2, 8)
         with exact(sources[0].device):
@@ -153,7 +157,8 @@ class Local(LocalFast):
         with exact(state.fused.device), torch.no_grad():
             while state.ascent is not None and state.ascent.done < self.steps:
                 ascent = state.ascent.advance()
-                state = replace(state, fused=ascent.f / GREY - 1, ascent=ascent)
+                fused = torch.where(state.climbs, ascent.f / GREY - 1, state.fused)
+                state = replace(state, fused=fused, ascent=ascent)
                 if alpha_bar is None:
                     break
         return super().step(state, f, alpha_bar)

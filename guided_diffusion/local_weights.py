@@ -29,6 +29,7 @@ class Weighing:
     ``window``, ``power``: of the energies that choose gradients, Eq. (2). ``balance``: alpha / W.
     ``tone``: how strongly levels are spread unless said otherwise: those of slices and of photographs are as they
     should be. ``agreement``: kappa of Eq. (2), how much less a gradient counts that goes against the levels chosen.
+    ``climbs``: whether iterations follow; they ask for every source everywhere, and what is out of focus is none.
     """
 
     window: float
@@ -36,12 +37,13 @@ class Weighing:
     balance: float
     tone: float
     agreement: float
+    climbs: bool = True
 
 
 WEIGHINGS: dict[Task, Weighing] = {
     "ivf": Weighing(window=0.7, power=2.0, balance=40.0, tone=0.25, agreement=4.0),
     "mif": Weighing(window=0.7, power=2.0, balance=40.0, tone=0.0, agreement=4.0),
-    "focus": Weighing(window=3.0, power=3.0, balance=30.0, tone=0.0, agreement=0.0),
+    "focus": Weighing(window=3.0, power=3.0, balance=30.0, tone=0.0, agreement=0.0, climbs=False),
     "exposure": Weighing(window=0.7, power=2.0, balance=30.0, tone=0.0, agreement=0.0),
 }
 

@@ -309,6 +309,19 @@ def test_a_batch_of_two_tasks_is_two_images() -> None:
     assert torch.allclose(batch[1:], alone(LocalFast(task="mif"), slices), atol=1e-5)
 
 
+def test_iterations_leave_multi_focus_images_alone_in_a_batch_too() -> None:
+    scenes = [smooth(seed, 1, 1, 64, 64).clamp(-1, 1) for seed in (1, 2)]
+    left, sharp = torch.arange(64) < 32, scenes[0]
+    soft = neumann.blur(sharp, 2.0)
+    pair = [torch.where(left, sharp, soft), torch.where(left, soft, sharp)]
+    focus = alone(LocalFast(task="focus"), pair)
+    assert torch.equal(alone(Local(task="focus", steps=4), pair), focus)
+    assert detect_task(pair)[0] == "focus" and detect_task(scenes)[0] == "ivf"
+    batch = alone(Local(steps=4), [torch.cat(rows) for rows in zip(pair, scenes, strict=True)])
+    assert torch.allclose(batch[:1], focus, atol=1e-5)
+    assert not torch.allclose(batch[1:], alone(LocalFast(task="ivf"), scenes), atol=1e-2)
+
+
 class OneImage:
     """A prior that is sure of one image, whatever it sees."""
 

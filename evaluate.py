@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, get_args
 
 from util.cli.evaluate_arguments import evaluate_parser
 from util.cli.evaluate_methods import compare_methods, measure_folder, tell
+from util.configs import find_config
 from util.evaluation.folders import Result
 from util.evaluation.measuring import available_workers
 from util.evaluation.metrics import METRICS, PAPER_METRICS, ZOO_METRICS
-from util.evaluation.published import read_published
+from util.evaluation.published import published_tables
 from util.evaluation.tables import Format, Table, render
 from util.files import project_root, write_atomically
 from util.images.image_io import pixel_limit
@@ -35,6 +36,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = evaluate_parser(ROOT)
     args = parser.parse_args(argv)
     several = bool(args.method or args.methods)
+    for side in ("ir", "vi") if args.methods else ():
+        if getattr(args, side) is None and (args.methods / side).is_dir():
+            setattr(args, side, args.methods / side)
     wanted = ("ir", "vi") if several else ("fused", "ir", "vi")
     folders = [name for name in wanted if getattr(args, name) is None]
     if args.table:
@@ -53,8 +57,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         )
     if several and args.fused:
         parser.error("--fused is for one folder alone: give it as --method NAME=DIR beside the others")
-    if not several and (args.common or args.against or args.intervals):
-        parser.error("--common, --against and --intervals are for several methods: --method or --methods")
+    if not several and (args.common or args.against or args.intervals or args.table_like):
+        parser.error(
+            "--common, --against, --intervals and --table_like are for several methods: --method or --methods"
+        )
+    if args.table_like and args.metrics:
+        parser.error("--table_like chooses the metrics: leave --metrics out")
     if not (args.metrics or args.table):
         usual = list(ZOO_METRICS if args.protocol == "zoo" else METRICS)
         args.metrics = PAPER_METRICS if several and args.protocol != "zoo" else usual
@@ -88,30 +96,27 @@ def folder_settings(args: argparse.Namespace) -> Callable[[Path], FolderSettings
 
 
 def fusion_configs(args: argparse.Namespace, number: int | str) -> Sequence[Path]:
-    """The rows of that table. Raises ValueError when two would share a folder."""
+    """The rows of that table. Raises ValueError for one that is not there, and when two would share a folder."""
     if args.fusion_config is None:
         return (
             sorted((ROOT / "configs/ablation").glob("*.yaml"))
             if number == 2
             else [ROOT / "configs/fusion_config.yaml"]
         )
-    stems = [path.stem for path in args.fusion_config]
-    if len(set(stems)) < len(stems):
+    files = [find_config("fusion", wanted, ROOT) for wanted in args.fusion_config]
+    if len({path.stem for path in files}) < len(files):
         raise ValueError("two files of --fusion_config have the same name, which names row and folder")
-    return args.fusion_config
+    return files
 
 
 def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], int]:
     """All tables asked for, what they are made of, and the exit status. Raises ValueError."""
     from util.evaluation.table_runs import Settings, TableRuns  # here, for it brings torch
 
-    published = read_published(args.published)
-    configure = folder_settings(args)
     numbers = list(dict.fromkeys(args.table))
-    for number in numbers:
-        if number not in published:
-            raise ValueError(f"{args.published} has no table {number}")
-    shown = {number: args.metrics or published[number].metrics or PAPER_METRICS for number in numbers}
+    published = published_tables(args.published, numbers)
+    configure = folder_settings(args)
+    shown = {table.number: args.metrics or table.shown for table in published}
     settings = Settings(
         args.data,
         args.out,
@@ -122,19 +127,23 @@ def make_tables(args: argparse.Namespace) -> tuple[list[Table], list[Result], in
     )
     runs = TableRuns(settings, configure)
     tables, unsaid = [], False
-    for number in numbers:
-        tables.append(runs.table(published[number], fusion_configs(args, number), shown[number]))
+    for table in published:
+        tables.append(runs.table(table, fusion_configs(args, table.number), shown[table.number]))
         unsaid |= tell(render(tables[-1], args.format))
     if args.tables_dir:
-        for table in tables:
-            for form in get_args(Format):
-                path = args.tables_dir / f"table_{table.number}.{SUFFIXES[form]}"
-                write_atomically(path, render(table, form).encode())
         for (dataset, config), result in runs.results.items():
             if result:
                 path = args.tables_dir / f"{dataset}_{config.stem}.json"
                 write_atomically(path, result.evaluation.to_json().encode())
     return tables, runs.finished, max(runs.exit_status, int(unsaid))
+
+
+def write_tables(args: argparse.Namespace, tables: list[Table]) -> None:
+    """In every format, if they are asked for. Raises OSError."""
+    for table in tables if args.tables_dir else ():
+        name = "methods" if table.number is None else f"table_{table.number}"
+        for form in get_args(Format):
+            write_atomically(args.tables_dir / f"{name}.{SUFFIXES[form]}", render(table, form).encode())
 
 
 def write_pictures(args: argparse.Namespace, tables: list[Table], results: list[Result]) -> None:
@@ -170,6 +179,7 @@ def main(argv: list[str] | None = None) -> int:
                 tables, results, status = compare_methods(args)
             else:
                 tables, (results, status) = [], measure_folder(args)
+            write_tables(args, tables)
             if results:
                 write_pictures(args, tables, results)
             else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import get_args
 
 from util.cli.arguments import matching, named_folder, positive, two_labels
+from util.cli.table_arguments import add_tables, table_name
 from util.evaluation.metrics import (
     ALL_METRICS,
     METRICS,
@@ -16,7 +16,6 @@ from util.evaluation.metrics import (
     Protocol,
     instead_of,
 )
-from util.evaluation.tables import Format
 from util.evaluation.views import Box
 
 _EPILOG = """\
@@ -39,15 +38,6 @@ def metric_list(text: str) -> list[str]:
             or f"unknown metric {unknown[0]!r}; there are all, {', '.join(ALL_METRICS)}"
         )
     return list(dict.fromkeys(known[name] for name in names))
-
-
-def table_name(text: str) -> int | str:
-    """1, 2, 3 or emma. Raises ArgumentTypeError."""
-    if text.lower() == "emma":
-        return "emma"
-    if text in ("1", "2", "3"):
-        return int(text)
-    raise argparse.ArgumentTypeError(f"invalid choice: {text}; there are 1, 2, 3 and emma")
 
 
 def box(text: str) -> Box:
@@ -75,7 +65,7 @@ def evaluate_parser(root: Path) -> argparse.ArgumentParser:
     _add_folders(parser)
     _add_methods(parser)
     _add_measuring(parser)
-    _add_tables(parser, root)
+    add_tables(parser, root)
     _add_pictures(parser)
     return parser
 
@@ -99,7 +89,19 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=DIR",
         help="fused images of a method, or a results root with recon in it; several times for several methods",
     )
-    add("--methods", type=Path, metavar="ROOT", help="a folder that holds a folder for each method")
+    add(
+        "--methods",
+        type=Path,
+        metavar="ROOT",
+        help="a folder that holds a folder for each method; ir and vi in it are the sources unless others are given",
+    )
+    add(
+        "--table_like",
+        type=table_name,
+        metavar="N",
+        help="print them as Table 1, 2, 3 or emma is: in its metrics, methods that it has first and in its order "
+        "(default: in the order they are given in)",
+    )
     add(
         "--common",
         action="store_true",
@@ -146,57 +148,6 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="images with more pixels are not opened (default: 89,478,485, Pillow's limit)",
-    )
-
-
-def _add_tables(parser: argparse.ArgumentParser, root: Path) -> None:
-    add = parser.add_argument_group("the paper's tables").add_argument
-    add(
-        "--table",
-        type=table_name,
-        nargs="+",
-        metavar="N",
-        help="1: infrared-visible; 2: ablation; 3: medical; emma: the table of EMMA, in its metrics. Fuses the data "
-        "sets (finished images are kept) and prints the table",
-    )
-    add("--data", type=Path, metavar="ROOT", help="folder that holds the data sets, as they are distributed")
-    add("--format", choices=get_args(Format), default="text", help="of the printed table (default: text)")
-    add(
-        "--tables_dir",
-        type=Path,
-        metavar="DIR",
-        help="also write the tables in every format, and every image's values as JSON (default: not)",
-    )
-    add("--limit", type=positive, metavar="N", help="only the first N images of each set (default: all)")
-    add(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        default=root / "output/tables",
-        help="folder for the fused images (default: output/tables)",
-    )
-    add(
-        "--fusion_config",
-        type=Path,
-        nargs="+",
-        metavar="YAML",
-        help="one row each (default: configs/fusion_config.yaml; for table 2 all of configs/ablation)",
-    )
-    add("--model_config", type=Path, metavar="YAML", help="the prior (default: as sample.py chooses)")
-    add("--diffusion_config", type=Path, metavar="YAML", help="the sampler (default: sample.py's)")
-    add(
-        "--sample_flags",
-        type=shlex.split,
-        default=[],
-        metavar="FLAGS",
-        help="more flags for sample.py in one word, such as '--batch_size 4 --precision fp16' (default: none)",
-    )
-    add(
-        "--published",
-        type=Path,
-        metavar="YAML",
-        default=root / "configs/published_tables.yaml",
-        help="rows that others printed (default: configs/published_tables.yaml)",
     )
 
 

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from util.evaluation.comparison import Comparison
@@ -16,6 +17,7 @@ from util.evaluation.measuring import Job, compare
 from util.evaluation.methods import differing_settings, find_jobs, method_folders, source_names
 from util.evaluation.origin import origin_of
 from util.evaluation.problems import problem_lines
+from util.evaluation.published import published_tables
 from util.evaluation.tables import Table, printed, render
 from util.files import write_atomically
 from util.images.matching import parse_matching
@@ -87,10 +89,19 @@ def compare_methods(args: argparse.Namespace) -> tuple[list[Table], list[Result]
         raise ValueError("two of --method have the same name")
     if args.methods is not None:
         methods = {**method_folders(args.methods, args.ir, args.vi), **methods}
+    like = published_tables(args.published, [args.table_like])[0] if args.table_like else None
+    if like:
+        methods = {name: methods[name] for name in like.in_order(methods)}
     jobs, missing = find_jobs(methods, args.ir, args.vi, args.common, parse_matching(args.match))
     labels = args.labels or source_names(args.ir, args.vi)
     comparison = compare(
-        jobs, args.metrics, args.protocol, dataset=dataset_name(args.ir), sources=labels, workers=args.workers
+        jobs,
+        like.shown if like else args.metrics,
+        args.protocol,
+        dataset=dataset_name(args.ir),
+        sources=labels,
+        plain=like is None,
+        workers=args.workers,
     )
     for name, problems in missing.items():
         comparison.problems.setdefault(name, []).extend(problems)
@@ -102,6 +113,8 @@ def compare_methods(args: argparse.Namespace) -> tuple[list[Table], list[Result]
         return [], [], 2
     tests = comparison.paired_tests(args.against) if args.against else []
     table = comparison.table()
+    if like:
+        table = replace(table, title=f"{like.title}, methods measured here")
     texts = [render(table, args.format)]
     texts += [intervals_text(comparison)] if args.intervals else []
     texts += [tests_text(tests, args.against)] if tests else []

@@ -159,24 +159,22 @@ class Comparison:
 
     # ------------------------------------------------------------------ as a table
 
-    def table(self, extra: bool = True, title: str = "") -> Table:
-        """All methods in one block; ``extra``: with the distance to plain fusions and the mean rank."""
+    def table(self) -> Table:
+        """All methods in one block, with the mean rank and the distance to plain fusions, if these were measured."""
         ranks = self.ranks() if len(self.ranked) > 1 else {}
-        columns = list(self.metrics)
-        if extra:
-            columns += [FUSION] * bool(self.scales()) + [RANK] * bool(ranks)
+        columns = [*self.metrics, *[FUSION] * bool(self.scales()), *[RANK] * bool(ranks)]
         rows = []
         for name, images in self.methods.items():
             if not images:
                 continue
             values = {metric: self.mean(name, metric) for metric in columns if metric != RANK}
-            values |= {RANK: ranks[name]} if name in ranks and extra else {}
+            values |= {RANK: ranks[name]} if name in ranks else {}
             count = (
                 str(len(images)) if len(images) == self.available else f"{len(images)} of {self.available}"
             )
             rows.append(Row(name, "here", values, count, self.mark(name), name in self.ranked))
         return Table(
-            None, title or "Comparison", columns, [Block(self.dataset, rows)], self.protocol, self.all_notes()
+            None, "Comparison", columns, [Block(self.dataset, rows)], self.protocol, self.all_notes()
         )
 
     def all_notes(self) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from util.config_io import read_yaml
-from util.evaluation.metrics import ALL_METRICS
+from util.evaluation.metrics import ALL_METRICS, PAPER_METRICS
 from util.images.named_datasets import TABLE_DATASETS
 
 Kind = Literal["paper", "others"]
@@ -41,6 +42,29 @@ class PublishedTable:
     rows: list[PublishedRow]
     wanting: str = ""
     metrics: list[str] | None = None
+
+    @property
+    def shown(self) -> list[str]:
+        """The metrics that it is printed in."""
+        return list(self.metrics or PAPER_METRICS)
+
+    def in_order(self, methods: Iterable[str]) -> list[str]:
+        """Names of methods, those first that it has and in its order; spelling in capitals and hyphens is free."""
+        places = {_letters(row.method): place for place, row in enumerate(self.rows)}
+        return sorted(methods, key=lambda name: places.get(_letters(name), len(places)))
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def published_tables(path: Path, numbers: Sequence[int | str]) -> list[PublishedTable]:
+    """Those of a YAML file. Raises ValueError as :func:`read_published` does, and for a table that it has not."""
+    tables = read_published(path)
+    for number in numbers:
+        if number not in tables:
+            raise ValueError(f"{path} has no table {number}")
+    return [tables[number] for number in numbers]
 
 
 def read_published(path: Path) -> dict[int | str, PublishedTable]:

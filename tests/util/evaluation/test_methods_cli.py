@@ -78,6 +78,55 @@ def test_common_images_alone(root: Path, capsys: pytest.CaptureFixture[str]):
     assert "2 of" not in out and out.count("*") > 6  # both are ranked
 
 
+@pytest.mark.parametrize(
+    ("number", "metrics", "order"),
+    [
+        ("1", PAPER_METRICS, ["rfn nest", "Tardal", "ours"]),
+        ("emma", ["EN", "SD", "SF", "AG", "SCD", "VIF"], ["Tardal", "rfn nest", "ours"]),
+    ],
+)
+def test_a_table_in_the_form_of_a_published_one(
+    root: Path, capsys: pytest.CaptureFixture[str], number: str, metrics: list[str], order: list[str]
+):
+    """Its metrics and its order, spelling aside; sources that lie beside the methods need no naming."""
+    folders = root / "methods"
+    folders.mkdir()
+    for side in ("ir", "vi"):
+        (root / side).rename(folders / side)
+    for name, made in (("Tardal", "noisy"), ("rfn nest", "good/recon")):
+        (root / made).rename(folders / name)
+    line = ["--method", f"ours={root / 'copy'}", "--methods", str(folders), "--table_like", number]
+    written = root / "written"
+    assert command.main([*line, "--format", "csv", "--tables_dir", str(written)]) == 0
+    out = capsys.readouterr().out
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [row["method"].partition(" [")[0] for row in rows] == order
+    assert list(rows[0])[6:] == [*metrics, "rank"]
+    assert {row["method"]: row["rank"] for row in rows}["ours [copy of infrared]"] == ""
+    assert (written / "methods.csv").read_text().strip() == out.strip()
+    text = (written / "methods.txt").read_text()
+    assert "methods measured here, protocol ddfm" in text and "Fusion" not in text and "DDFM" not in text
+    assert (
+        r"\textbf" in (written / "methods.tex").read_text() and "**" in (written / "methods.md").read_text()
+    )
+
+
+def test_what_does_not_go_with_the_form_of_a_published_table(root: Path, capsys: pytest.CaptureFixture[str]):
+    line = ["--fused", str(root / "copy")]
+    for more, message in (
+        (["--table_like", "1"], "--table_like are for several methods"),
+        (["--method", f"a={root / 'copy'}", "--table_like", "1", "--metrics", "EN"], "leave --metrics out"),
+        (["--table_like", "4"], "there are 1, 2, 3 and emma"),
+    ):
+        with pytest.raises(SystemExit):
+            run(root, *(line if len(more) == 2 else []), *more)
+        assert message in capsys.readouterr().err
+    empty = root / "published.yaml"
+    empty.write_text("tables: {}")
+    assert run(root, "--methods", str(root), "--table_like", "1", "--published", str(empty)) == 2
+    assert "has no table 1" in capsys.readouterr().err
+
+
 def test_many_missing_files_are_one_line(root: Path, capsys: pytest.CaptureFixture[str]):
     for stem in ("b", "c"):
         (root / f"noisy/{stem}.png").unlink()

@@ -186,6 +186,24 @@ def test_flags_of_sample_are_settings_of_every_run(tmp_path: Path, capsys: pytes
     assert stopped.value.code == 2 and "none is neither a whole number nor auto" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("data", "few_steps")
+def test_configurations_by_name_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """As sample.py finds them; and a name that there is not ends it before the first pair."""
+    monkeypatch.chdir(tmp_path)
+    line = ["--table", "1", "--data", "data", "--out", "fused", "--format", "csv", "--limit", "1"]
+    named = ["--fusion_config", "exp_1_paper", "local_fast", "--diffusion_config", "quick"]
+    assert command.main([*line, *named]) == 0
+    labels = [row["method"] for row in ours(capsys.readouterr().out)]
+    assert labels == ["exp_1_paper (no prior)", "fusion_config_local_fast (no prior)"]
+    record = json.loads((tmp_path / "fused/RoadScene/exp_1_paper/run.json").read_text())
+    assert record["diffusion_config"]["timestep_respacing"] == 62
+    for flag, wrong in (("--fusion_config", "locl_fast"), ("--diffusion_config", "quik")):
+        assert command.main([*line, "--out", "other", "--fusion_config", "local", flag, wrong]) == 2
+        assert "did you mean" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
 @pytest.mark.usefixtures("few_steps")
 def test_what_a_full_disk_leaves_untried_is_no_image(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

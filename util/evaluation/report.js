@@ -99,6 +99,7 @@ function build() {
     return tag;
   });
   panes.append(...tags);
+  if (view.mode === "slider") panes.append(Object.assign(document.createElement("i"), {className: "line"}));
   for (const button of viewer.querySelectorAll(".modes button"))
     button.setAttribute("aria-pressed", button.dataset.mode === view.mode);
   clearInterval(view.timer);
@@ -113,6 +114,7 @@ function place() {
   if (view.mode === "slider") {
     const cut = (view.split * panes.clientWidth - view.x) / view.scale;
     right.style.clipPath = `inset(0 0 0 ${Math.max(0, cut)}px)`;
+    panes.querySelector(".line").style.left = `${100 * view.split}%`;
   }
   if (view.mode === "blink") right.style.visibility = view.front ? "hidden" : "visible";
   tags[0].hidden = view.mode === "blink" && !view.front;
@@ -130,6 +132,10 @@ function zoom(factor, x, y) {
   view.x = x - (x - view.x) * scale / view.scale;
   view.y = y - (y - view.y) * scale / view.scale;
   view.scale = scale;
+  place();
+}
+function divide(at) {
+  view.split = Math.min(1, Math.max(0, at));
   place();
 }
 function setMode(mode) {
@@ -164,6 +170,7 @@ viewer.addEventListener("keydown", event => {
     "1": () => show("ir"), "2": () => show("vi"), f: () => show("fused"),
     "+": () => zoom(1.25, ...middle), "=": () => zoom(1.25, ...middle), "-": () => zoom(.8, ...middle), "0": whole,
     ArrowRight: () => turn(1), ArrowLeft: () => turn(-1),
+    ",": () => divide(view.split - .02), ".": () => divide(view.split + .02),
   };
   for (const [mode, key] of Object.entries(MODES)) actions[key] = () => setMode(mode);
   if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
@@ -184,10 +191,9 @@ panes.addEventListener("pointermove", event => {
     panes.style.cursor = view.mode === "slider" && Math.abs(event.clientX / panes.clientWidth - view.split) < .03 ? "ew-resize" : "grab";
     return;
   }
-  if (grip.divider) view.split = Math.min(1, Math.max(0, event.clientX / panes.clientWidth));
-  else { view.x += event.clientX - grip.x; view.y += event.clientY - grip.y; }
+  if (!grip.divider) { view.x += event.clientX - grip.x; view.y += event.clientY - grip.y; }
   Object.assign(grip, {x: event.clientX, y: event.clientY});
-  place();
+  divide(grip.divider ? event.clientX / panes.clientWidth : view.split);
 });
 for (const end of ["pointerup", "pointercancel"]) panes.addEventListener(end, () => { grip = null; });
 window.addEventListener("resize", () => viewer.open && whole());

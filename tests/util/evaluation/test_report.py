@@ -260,7 +260,8 @@ def test_the_full_window_compares_any_two(opened: Any):
     opened.find_element("css selector", ".card .open").click()
     now = viewer(opened)
     assert now["open"] and now["mode"] == "slider" and now["names"] == ["first (no prior)", "second"]
-    box = opened.find_element("css selector", "#viewer")
+    box = opened.switch_to.active_element  # where a visitor's keys go
+    assert box.get_attribute("class") == "panes slider"
     whole = now["scale"]
     box.send_keys("+")
     now = viewer(opened)
@@ -286,6 +287,40 @@ def test_the_full_window_compares_any_two(opened: Any):
     assert viewer(opened)["scale"] == pytest.approx(whole, rel=0.01)
     opened.find_element("css selector", "#viewer .close").click()
     assert not viewer(opened)["open"]
+
+
+def divider(browser: Any) -> tuple[float, float, float]:
+    """Of the full window: where its line stands, where the right image begins, and the width of both."""
+    return tuple(
+        browser.execute_script(
+            """const panes = document.querySelector("#viewer .panes"), box = panes.getBoundingClientRect();
+            const line = panes.querySelector(".line").getBoundingClientRect();
+            const right = panes.querySelector("img.right"), at = new DOMMatrix(getComputedStyle(right).transform);
+            const cut = parseFloat(right.style.clipPath.split(" ")[3]);
+            return [line.left + line.width / 2 - box.left, at.e + at.a * cut, box.width]"""
+        )
+    )
+
+
+def test_the_divider_of_the_full_window_is_seen_where_the_images_meet(opened: Any):
+    """And moves by mouse and by key, with the images where they are."""
+    from selenium.webdriver import ActionChains
+
+    opened.find_element("css selector", ".card .open").click()
+    line, cut, width = divider(opened)
+    assert line == pytest.approx(width / 2, abs=1) and cut == pytest.approx(line, abs=1)
+    panes = opened.find_element("css selector", "#viewer .panes")
+    before = viewer(opened)["transforms"]
+    hold = ActionChains(opened).move_to_element(panes).click_and_hold()
+    hold.move_by_offset(round(width / 5), 10).release().perform()
+    line, cut, width = divider(opened)
+    assert line == pytest.approx(0.7 * width, abs=2) and cut == pytest.approx(line, abs=1)
+    opened.switch_to.active_element.send_keys(",,")
+    line, cut, _ = divider(opened)
+    assert line == pytest.approx(0.66 * width, abs=2) and cut == pytest.approx(line, abs=1)
+    assert viewer(opened)["transforms"] == before
+    opened.switch_to.active_element.send_keys("b")
+    assert not opened.find_elements("css selector", "#viewer .line")
 
 
 def test_no_column_is_cut_at_1280_pixels(opened: Any):

@@ -30,12 +30,14 @@ class LocalState:
     """What goes from step to step. ``fused``: the luma without a prior so far, (B, 1, H, W).
 
     ``balance``: alpha / W of each image, (B, 1, 1, 1); ``climbs``: whether its task has iterations, likewise.
-    ``ascent``: what they need (None: there are none).
+    ``deviation``: the largest local standard deviation of the sources in grey levels, (B, 1, H, W). ``ascent``: what
+    the iterations need (None: there are none).
     """
 
     fused: Tensor
     balance: Tensor
     climbs: Tensor
+    deviation: Tensor
     ascent: Ascent | None = None
 
 
@@ -76,7 +78,8 @@ class LocalFast:
         sources = check_sources(sources, 2, 8)
         with exact(sources[0].device), torch.no_grad():
             noise = [estimate_sigma(source) / GREY for source in sources]
-            low, high = envelope(sources, noise)
+            deviation = deviation_of(sources, noise)
+            low, high = envelope(sources, noise, deviation)
             tasks: list[Task] = [
                 detect_task([source[row : row + 1] for source in sources])[0]
                 if self.task == "auto"
@@ -91,11 +94,11 @@ class LocalFast:
             )
             rows = torch.minimum(torch.maximum(rows, low), high).split(1)
             tones = [WEIGHINGS[task].tone if self.tone is None else self.tone for task in tasks]
-            activity = deviation_of(sources, noise).split(1)
+            activity = deviation.split(1)
             fused = torch.cat([spread(*each) for each in zip(rows, tones, activity, strict=True)])
             balance = fused.new_tensor([WEIGHINGS[task].balance for task in tasks]).view(-1, 1, 1, 1)
             climbs = torch.tensor([WEIGHINGS[task].climbs for task in tasks], device=fused.device)
-            return LocalState(fused, balance, climbs.view(-1, 1, 1, 1))
+            return LocalState(fused, balance, climbs.view(-1, 1, 1, 1), deviation)
 
     def step(self, state: LocalState, f: Tensor, alpha_bar: float | None = None) -> tuple[Tensor, LocalState]:
         """The fused luma: without a prior that of the sources, with one Eq. (4) of it and the estimate f."""

@@ -40,7 +40,7 @@ class Ascent:
         """Before the first iteration, from ``fused``; arguments as those of :func:`envelope`."""
         grey = [(source + 1) * GREY for source in sources]
         first, deviation = (fused + 1) * GREY, deviation_of(sources, noise)
-        least, most = ((bound + 1) * GREY for bound in envelope(sources, noise))
+        least, most = ((bound + 1) * GREY for bound in envelope(sources, noise, deviation))
         zeros = torch.zeros_like(first)
         return cls(
             (Structure(grey), Information(grey), Edges(grey)),
@@ -77,14 +77,17 @@ def deviation_of(sources: Sequence[Tensor], noise: Sequence[Tensor] | None = Non
     return torch.stack(deviations).amax(dim=0)
 
 
-def envelope(sources: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+def envelope(
+    sources: Sequence[Tensor], noise: Sequence[Tensor] | None = None, deviation: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Between which levels a fused pixel may lie, Eq. (5): the least and the largest of its sources, and some room.
 
     sources: (B, 1, H, W) luma in [-1, 1]. noise: what each still has, (B, 1, 1, 1) in the same units (None: none),
-    twice which a clean level may lie away. Returns two (B, 1, H, W). What the transform of Eq. (4) spreads over a
-    neighbourhood is cut away: black next to a body stays black, a roof next to a sky gets no rim.
+    twice which a clean level may lie away. deviation: their :func:`deviation_of`, where it is known. Returns two
+    (B, 1, H, W). What the transform of Eq. (4) spreads over a neighbourhood is cut away: black next to a body stays
+    black, a roof next to a sky gets no rim.
     """
-    deviation = deviation_of(sources, noise)
+    deviation = deviation_of(sources, noise) if deviation is None else deviation
     room = deviation.pow(3) / (deviation.square() + LIVELY**2) / (2 * GREY)
     doubt = [0.0] * len(sources) if noise is None else [2 * sigma for sigma in noise]
     low = torch.stack([source - d for source, d in zip(sources, doubt, strict=True)]).amin(dim=0)

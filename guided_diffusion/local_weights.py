@@ -68,14 +68,14 @@ def gradient_target(
     )
     chosen = gradient(blur(levels, COARSE)) if weighing.agreement else None
     for source, sigma in zip(sources, noise, strict=True):
-        energy = blur(squared_gradient(source), weighing.window)
+        own = gradient(source)
+        energy = blur(own[0].square() + own[1].square(), weighing.window)
         clean = (energy - 4 * sigma.square()).clamp(min=0)
         gain = (clean + TINY) / (energy + TINY)
         weight = clean.pow(weighing.power) + TINY**weighing.power
         if chosen is not None:
             cosine = _cosine(gradient(blur(source, COARSE)), chosen)
             weight = weight * torch.exp(weighing.agreement * (cosine - 1))
-        own = gradient(source)
         total = total + weight
         along, across = along + weight * gain * own[0], across + weight * gain * own[1]
     return along / total, across / total
@@ -128,7 +128,8 @@ def level_weights(sources: Sequence[Tensor], task: Task, noise: Sequence[Tensor]
         if task == "focus":
             scores.append(4 * torch.log(energy + TINY))
         else:
-            seen = torch.where(sigma > 0, blur(source, 1.0), source)
+            noisy = sigma > 0
+            seen = torch.where(noisy, blur(source, 1.0), source) if bool(noisy.any()) else source
             scores.append(6 * seen + 12 * energy.sqrt())
     shares = torch.softmax(torch.cat(scores, dim=1), dim=1)
     if task != "focus":

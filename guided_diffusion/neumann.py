@@ -31,8 +31,12 @@ def correlate(image: Tensor, window: Window) -> Tensor:
 
 def _correlate_axis(image: Tensor, window: Window, dim: int) -> Tensor:
     radius, size = len(window) // 2, image.shape[dim]
-    index = torch.arange(-radius, size + radius, device=image.device) % (2 * size)
-    extended = image.index_select(dim, torch.where(index < size, index, 2 * size - 1 - index))
+    if radius <= size:
+        ends = image.narrow(dim, 0, radius).flip(dim), image.narrow(dim, size - radius, radius).flip(dim)
+        extended = torch.cat((ends[0], image, ends[1]), dim=dim)
+    else:  # mirrored more than once
+        index = torch.arange(-radius, size + radius, device=image.device) % (2 * size)
+        extended = image.index_select(dim, torch.where(index < size, index, 2 * size - 1 - index))
     result = extended.narrow(dim, 0, size) * window[0]
     for tap in range(1, len(window)):
         result.add_(extended.narrow(dim, tap, size), alpha=window[tap])

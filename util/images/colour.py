@@ -82,33 +82,39 @@ def keep_hue(luma: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     grey stays grey. The chroma |(Cb, Cr)| is that of ``rgb``, less in proportion where the luma falls (the
     saturation is kept), never more (noise is not amplified), and cut back to what the gamut holds.
     """
-    moved = luma != grey_from_rgb(rgb)
-    out = np.where(moved[..., None], luma[..., None], rgb)
-    red, green, blue = (rgb[..., channel] for channel in range(3))
-    flat = out.reshape(-1, 3)
-    index = np.flatnonzero(moved & ((red != green) | (green != blue)))
-    y, colours = luma.ravel()[index].astype(np.float32), rgb.reshape(-1, 3)[index]
-    for start in range(0, len(index), _CHUNK):
+    moved = (luma != grey_from_rgb(rgb)).ravel()
+    wanted, planes = luma.ravel(), np.ascontiguousarray(rgb.reshape(-1, 3).T)
+    grey = (planes[0] == planes[1]) & (planes[1] == planes[2])
+    turned, grey = moved & ~grey, moved & grey
+    out = planes.copy()
+    for start in range(0, len(wanted), _CHUNK):
         part = slice(start, start + _CHUNK)
-        flat[index[part]] = _turn(y[part], colours[part].T.astype(np.float32))
-    return out
+        chosen = turned[part]
+        if not chosen.any():
+            continue
+        every = slice(None) if chosen.all() else chosen
+        colours = planes[:, part][:, every].astype(np.float32)
+        out[:, part][:, every] = _turn(wanted[part][every].astype(np.float32), colours)
+    np.copyto(out, wanted, where=grey)
+    return np.ascontiguousarray(out.T).reshape(rgb.shape)
 
 
 def _turn(y: Plane, rgb: Plane) -> np.ndarray:
-    """(N,) wanted luma and (3, N) colours, none of them grey -> (N, 3) uint8.
+    """(N,) wanted luma and (3, N) colours, none of them grey -> (3, N) uint8.
 
     In the plane of constant luma the angle of (Cb, Cr) is sought at which the OKLab hue is that of ``rgb``.
     """
     own = np.float32(_RED) * rgb[0] + np.float32(_GREEN) * rgb[1] + np.float32(_BLUE) * rgb[2]
     cb, cr = (rgb[2] - own) / np.float32(_CB_SCALE), (rgb[0] - own) / np.float32(_CR_SCALE)
-    chroma = np.hypot(cb, cr) * np.minimum(1, y / own)
+    chroma = np.sqrt(cb * cb + cr * cr) * np.minimum(1, y / own)
     angle = np.arctan2(cr, cb)
     _, a, b = oklab(rgb)
+    own_length = a * a + b * b
     slope, turn, before = np.float32(1), np.zeros_like(y), np.zeros_like(y)
     for index in range(_TURNS):
         _, a_now, b_now = oklab(_at_angle(y, chroma, angle))
         # the sine of the hue difference, which is quicker than the angle and as good
-        lengths = np.hypot(a, b) * np.hypot(a_now, b_now)
+        lengths = np.sqrt(own_length * (a_now * a_now + b_now * b_now))
         error = (a * b_now - b * a_now) / np.maximum(lengths, np.float32(1e-12))
         if index:
             measured = np.divide(error - before, turn, out=np.ones_like(turn), where=np.abs(turn) > 1e-4)
@@ -116,7 +122,7 @@ def _turn(y: Plane, rgb: Plane) -> np.ndarray:
         turn, before = -error / slope, error
         angle += turn
     # Channels within half a level of what they should be have a luma within half a level: it rounds to y.
-    return np.rint(_at_angle(y, chroma, angle)).T.astype(np.uint8)
+    return np.rint(_at_angle(y, chroma, angle)).astype(np.uint8)
 
 
 def _at_angle(y: Plane, chroma: Plane, angle: Plane) -> Plane:
@@ -126,4 +132,6 @@ def _at_angle(y: Plane, chroma: Plane, angle: Plane) -> Plane:
     direction = np.stack([red, green, blue])
     room = np.where(direction > 0, 255 - y, y) / np.maximum(np.abs(direction), np.float32(1e-6))
     reach = np.minimum(chroma, room.min(axis=0))
-    return np.clip(y + reach * direction, 0, 255)  # the edge is met but for rounding errors
+    direction *= reach
+    direction += y
+    return np.clip(direction, 0, 255, out=direction)  # the edge is met but for rounding errors

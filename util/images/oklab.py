@@ -43,5 +43,5 @@ def oklab(planes: np.ndarray) -> NDArray[np.float32]:
     Levels are read to 1/257.
     """
     index = (planes.astype(np.float32) * np.float32(_STEPS) + np.float32(0.5)).astype(np.int32)
-    cones = np.maximum(_CONES @ _LINEAR[index], np.float32(1e-30))
+    cones = np.maximum(_CONES @ _LINEAR.take(index), np.float32(1e-30))
     return _LAB @ np.exp(np.log(cones) / 3)  # five times as fast as numpy's cbrt

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,8 @@ from torch import Tensor
 
 from guided_diffusion import fusion
 from guided_diffusion.denoise import clean_sources, find_noise
-from guided_diffusion.em_local import LocalFast
+from guided_diffusion.em_local import LocalFast, LocalState
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.local_ascent import deviation_of
 from guided_diffusion.local_weights import WEIGHINGS, detect_task
 from guided_diffusion.prior import Prior
 from guided_diffusion.rectification import is_stretched
@@ -56,6 +55,21 @@ class _Task:
     sigmas: list[float]
     noise_state: dict[str, Any]
     fused: Future[tuple[Tensor, Tensor, np.ndarray | None]]
+
+
+class _Watched:
+    """A local rectification whose first state is kept: how lively its sources are is not computed twice."""
+
+    def __init__(self, em: LocalFast) -> None:
+        self.em, self.iterations = em, em.iterations
+        self.first: LocalState | None = None
+
+    def start(self, sources: Sequence[Tensor]) -> LocalState:
+        self.first = self.em.start(sources)
+        return self.first
+
+    def step(self, state: LocalState, f: Tensor, alpha_bar: float | None = None) -> tuple[Tensor, LocalState]:
+        return self.em.step(state, f, alpha_bar)
 
 
 class SequenceFuser:
@@ -164,18 +178,19 @@ class SequenceFuser:
     ) -> tuple[Tensor, Tensor, np.ndarray | None]:
         """Fused luma and activity, (1, 1, H, W) on the CPU, and the share of the frame before, (H, W)."""
         config = self.config
+        em = _Watched(self.em) if self.tone_of_task else self.em
         sources, _ = clean_sources(lumas, "off" if config.noise == "off" else sigmas, self.prior, config.seed)
         fused = fusion.fuse(
             None if config.prior == "noise" else self.prior,
             sources,
             diffusion=self.diffusion,
-            rectification=self.em,
+            rectification=em,
             sampler=self.sampler,
             seed=config.seed,
             warm_start=config.warm_start,
             cores=[fitted_size(size, "crop")],
         )
-        activity = deviation_of(sources) if self.tone_of_task else fused
+        activity = em.first.deviation if isinstance(em, _Watched) and em.first else fused
         height, width = size
         share = None if before is None else calm(lumas, before)[0, 0, :height, :width].cpu().numpy()
         return fused[..., :height, :width].cpu(), activity[..., :height, :width].cpu(), share

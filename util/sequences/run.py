@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from guided_diffusion.prior import Prior
+from util.allocator import keep_freed_memory
 from util.images.image_io import read_image
 from util.images.png import png_header_text, write_png
 from util.presets import Preset, preset
@@ -103,6 +104,7 @@ def write_sequence(
     ``save_dir/video.mp4``, unless there is no PyAV, which is said. What cannot be read after the first frame ends the
     sequence there. Raises SequenceError, OSError before the first.
     """
+    keep_freed_memory()
     started, folder = time.monotonic(), save_dir / "frames"
     target = video or save_dir / "video.mp4"
     try:

@@ -131,11 +131,12 @@ def start_sequence(args: argparse.Namespace, world: World) -> int:
         log.error("interrupted: the same command goes on behind the frames that are there")
         return 130
     places = [path for path in (run.folder, run.video) if path is not None]
-    for line in [run.summary(), *(f"results: {path}" for path in places)]:
-        say(line)
+    unsaid = say("\n".join([run.summary(), *(f"results: {path}" for path in places)]))
+    if unsaid:
+        log.error(f"the summary cannot be printed ({unsaid}); the frames are in {run.folder}")
     if run.stopped:
         log.error(run.stopped)
-    return 1 if run.stopped else 0
+    return 1 if run.stopped or unsaid else 0
 
 
 def main(argv: list[str] | None = None) -> int:

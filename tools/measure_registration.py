@@ -6,7 +6,8 @@
 Every pair is registered as it is and with its infrared image moved, scaled and turned; data sets are themselves out
 of register by a pixel or two, so that the second registration is measured against the first: the mean distance of
 where the two put the pixels of the visible image. Both are fused by ``local_fast``; VIF is of the part where all of
-them overlap, against the infrared image of the first registration and the visible one.
+them overlap, against the infrared image of the first registration and the visible one. ``moved, exactly back``: by
+the inverse of the known displacement and the first registration, of which only the second sampling is seen.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from util.evaluation.metrics import evaluate
 from util.evaluation.tables import printed
 from util.images.image_io import read_image
 from util.images.levels import round_to_uint8
+from util.images.mappings import Mapping, after, inverse
 from util.images.pairs import find_pairs
 from util.images.registration import Registration, Size, overlap, warp
 from util.images.registration_search import register
@@ -33,8 +36,8 @@ from util.images.source_folders import source_folders
 from util.markdown import markdown_rows
 
 HEADS = (
-    "pair", "misfit as it is", "misfit moved", "error", "VIF as it is", "VIF registered", "VIF moved, registered",
-    "VIF moved, unregistered", "remark",
+    "pair", "misfit as it is", "misfit moved", "error", "VIF as it is", "VIF registered", "VIF moved, exactly back",
+    "VIF moved, registered", "VIF moved, unregistered", "remark",
 )  # fmt: skip
 
 
@@ -54,16 +57,22 @@ def distance(size: Size, first: Registration, known: Registration, second: Regis
     return float(np.linalg.norm(through - first.matrix @ grid - first.offset[:, None], axis=0).mean())
 
 
+def mapping(found: Registration) -> Mapping:
+    """Without what is said of it."""
+    return found.matrix, found.offset
+
+
 def measure(ir: np.ndarray, vi: np.ndarray, args: argparse.Namespace) -> tuple[list[float], str]:
     """One row of :data:`HEADS` after its name; (H, W) uint8."""
     size, moved_size = (vi.shape[0], vi.shape[1]), (ir.shape[0], ir.shape[1])
     known = displacement(moved_size, args.shift, args.scale, args.rotation)
     moved = warp(ir, known, moved_size)
     first, second = register(ir, vi, args.mode), register(moved, vi, args.mode)
-    images = [ir, warp(ir, first, size), warp(moved, second, size), moved]
+    matrix, offset = after(mapping(first), inverse(mapping(known)))
+    back = replace(first, matrix=matrix, offset=offset)
+    images = [ir, warp(ir, first, size), warp(moved, back, size), warp(moved, second, size), moved]
     images = [round_to_uint8(np.clip(image, 0, 255).astype(float)) for image in images]
-    weights = [overlap(first, moved_size, size), overlap(second, moved_size, size)]
-    covered = np.min([*weights, overlap(known, moved_size, size)], axis=0) == 1
+    covered = np.all([overlap(each, moved_size, size) for each in (first, back, second, known)], axis=0)
     rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
     part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scores = []

@@ -12,7 +12,7 @@ import numpy as np
 from util.images.image_io import grey_from_rgb
 from util.images.levels import round_to_uint8
 from util.images.pairs import Pair
-from util.images.registration import Registration, measure_shift, overlap, warp
+from util.images.registration import Registration, continued, measure_shift, overlap, warp
 from util.images.registration_search import MISFIT, Register, RegistrationError, can_register, register
 
 log = logging.getLogger("ddfm")
@@ -36,13 +36,13 @@ Image = TypeVar("Image", bound=HasLuma)
 class Registered:
     """An image on the grid of its partner. ``luma``: (H, W) levels, ``rgb``: (H, W, 3) uint8 or None.
 
-    ``weight``: (H, W), 1 where the image counts, 0 outside the overlap, where it has been replaced by its partner.
+    ``inside``: (H, W), whether a pixel is in the overlap; outside, its partner has taken its place.
     ``outcome``: what was found and done, for files.
     """
 
     luma: np.ndarray
     rgb: np.ndarray | None
-    weight: np.ndarray
+    inside: np.ndarray
     outcome: dict[str, Any]
 
 
@@ -83,29 +83,35 @@ def bring_onto(
     SimpleITK ``auto`` warns of the misfit that phase correlation shows. Raises RegistrationError where the images
     differ in size and cannot be brought together.
     """
+    found, outcome = agree(luma, reference, mode, name)
+    if found is None:
+        return Registered(luma, rgb, np.ones(luma.shape, bool), outcome)
+    inside = overlap(found, (luma.shape[0], luma.shape[1]), (reference.shape[0], reference.shape[1]))
+    log.info(f"{name}: registered: {found}; overlap {inside.mean():.0%}")
+    return Registered(*move(luma, rgb, reference, found, inside), inside, outcome)
+
+
+def agree(
+    luma: np.ndarray, reference: np.ndarray, mode: Register, name: str
+) -> tuple[Registration | None, dict[str, Any]]:
+    """Where an image lies, or None where it stays as it is, and what was found; as :func:`bring_onto`."""
     same = luma.shape == reference.shape
     if not can_register() and mode == "auto" and same:
-        return _as_it_is(luma, rgb, _unregistered(luma, reference, name))
+        return None, _unregistered(luma, reference, name)
     found = register(luma, reference, mode)
     outcome: dict[str, Any] = {"mode": mode, **found.describe(), "used": not found.refused}
-    if found.refused:
-        if not same:
-            raise RegistrationError(
-                f"{name}: the images differ in size and cannot be registered: {found.refused}; register them first"
-            )
-        small = mode == "auto" and found.misfit <= MISFIT
-        log.log(
-            logging.INFO if small else logging.WARNING,
-            f"{name}: not registered: {found.refused}" + ("" if small else f" (found: {found})"),
+    if not found.refused:
+        return found, outcome
+    if not same:
+        raise RegistrationError(
+            f"{name}: the images differ in size and cannot be registered: {found.refused}; register them first"
         )
-        return _as_it_is(luma, rgb, {**outcome, "refused": found.refused})
-    weight = overlap(found, (luma.shape[0], luma.shape[1]), (reference.shape[0], reference.shape[1]))
-    log.info(f"{name}: registered: {found}; overlap {(weight > 0).mean():.0%}")
-    return Registered(*_blended(luma, rgb, reference, found, weight), weight, outcome)
-
-
-def _as_it_is(luma: np.ndarray, rgb: np.ndarray | None, outcome: dict[str, Any]) -> Registered:
-    return Registered(luma, rgb, np.ones(luma.shape), outcome)
+    small = mode == "auto" and found.misfit <= MISFIT
+    log.log(
+        logging.INFO if small else logging.WARNING,
+        f"{name}: not registered: {found.refused}" + ("" if small else f" (found: {found})"),
+    )
+    return None, {**outcome, "refused": found.refused}
 
 
 def _unregistered(luma: np.ndarray, reference: np.ndarray, name: str) -> dict[str, Any]:
@@ -119,16 +125,16 @@ def _unregistered(luma: np.ndarray, reference: np.ndarray, name: str) -> dict[st
     return {"mode": "auto", "used": False, "shift": [round(x, 1), round(y, 1)], "refused": "no SimpleITK"}
 
 
-def _blended(
-    luma: np.ndarray, rgb: np.ndarray | None, reference: np.ndarray, found: Registration, weight: np.ndarray
+def move(
+    luma: np.ndarray, rgb: np.ndarray | None, reference: np.ndarray, found: Registration, inside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Levels and colours on the grid of the reference, which takes their place towards the edge of the overlap."""
+    """Levels and colours on the grid of the reference, which takes their place outside the overlap, ``inside``."""
     size = (reference.shape[0], reference.shape[1])
 
-    def blend(plane: np.ndarray) -> np.ndarray:
-        return np.clip(weight * warp(plane, found, size) + (1 - weight) * reference, 0, 255)
+    def place(plane: np.ndarray) -> np.ndarray:
+        return np.clip(continued(warp(plane, found, size), reference, inside), 0, 255)
 
     if rgb is None:
-        return blend(luma), None
-    colours = np.stack([round_to_uint8(blend(plane)) for plane in np.moveaxis(rgb, 2, 0)], axis=2)
+        return place(luma), None
+    colours = np.stack([round_to_uint8(place(plane)) for plane in np.moveaxis(rgb, 2, 0)], axis=2)
     return grey_from_rgb(colours).astype(np.float64), colours

@@ -13,8 +13,10 @@ from scipy import ndimage
 
 Size = tuple[int, int]
 
-FEATHER = 24
-"""Pixels inside the overlap over which an image gives way to the other one."""
+FEATHER = 48
+"""Pixels outside the overlap over which the levels of an image give way to those of the other one."""
+NEAR = 6.0
+"""Pixels: of the neighbourhood whose difference of levels is carried beyond the overlap."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +54,17 @@ def edge_map(image: np.ndarray, sigma: float = 1.5) -> np.ndarray:
 
     Sensors disagree about levels and about how strong an edge is, less about where there is one.
     """
+    slopes, around = edge_strength(image, sigma)
+    return np.minimum(np.hypot(*slopes) / around, 3).astype(np.float32)
+
+
+def edge_strength(image: np.ndarray, sigma: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes along rows and columns of (H, W) levels, (2, H, W), and their root mean square around, (H, W)."""
     levels = image.astype(np.float64)
-    strength = ndimage.gaussian_gradient_magnitude(levels, sigma, mode="nearest")
-    around = np.sqrt(ndimage.gaussian_filter(strength**2, 16, mode="nearest")) + 1.0
-    return np.minimum(strength / around, 3).astype(np.float32)
+    orders: Any = ((0, 1), (1, 0))
+    slopes = np.stack([ndimage.gaussian_filter(levels, sigma, order, mode="nearest") for order in orders])
+    around = np.sqrt(ndimage.gaussian_filter((slopes**2).sum(axis=0), 16, mode="nearest")) + 1.0
+    return slopes, around
 
 
 def smoothed(image: np.ndarray) -> np.ndarray:
@@ -118,12 +127,24 @@ def warp(image: np.ndarray, found: Registration, size: Size) -> np.ndarray:
 
 
 def overlap(found: Registration, moving: Size, size: Size) -> np.ndarray:
-    """(H, W) float64 of ``size``: 1 where ``moving`` covers the grid, falling to 0 at its edge in FEATHER pixels."""
+    """Where ``moving`` covers the grid of ``size``, (H, W) bool."""
     y, x = np.mgrid[: size[0], : size[1]]
     at = np.tensordot(found.matrix, np.stack([x, y]), axes=1) + found.offset[:, None, None]
-    inside = (at >= 0).all(axis=0) & (at[0] <= moving[1] - 1) & (at[1] <= moving[0] - 1)
+    return (at >= 0).all(axis=0) & (at[0] <= moving[1] - 1) & (at[1] <= moving[0] - 1)
+
+
+def continued(image: np.ndarray, reference: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """``image`` inside the overlap, and beyond it ``reference``; (H, W) levels each, ``inside`` bool.
+
+    What the two differ by along the edge of the overlap fades over FEATHER pixels beyond it. So nothing inside is
+    touched, and neither a seam nor a frame of other levels shows.
+    """
     if inside.all():
-        return np.ones(size)
-    within: Any = ndimage.distance_transform_edt(inside)
-    share = np.clip(within / FEATHER, 0, 1)
-    return share**2 * (3 - 2 * share)
+        return image
+    beyond: Any = ndimage.distance_transform_edt(~inside, return_indices=True)
+    weight = ndimage.gaussian_filter(inside.astype(np.float64), NEAR, mode="nearest")
+    apart = ndimage.gaussian_filter(np.where(inside, image - reference, 0.0), NEAR, mode="nearest")
+    distance, nearest = beyond
+    rest = np.clip(1 - distance / FEATHER, 0, 1)
+    carried = (apart / np.maximum(weight, 1e-9))[tuple(nearest)] * rest**2 * (3 - 2 * rest)
+    return np.where(inside, image, reference + carried)

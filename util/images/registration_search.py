@@ -2,7 +2,8 @@
 
 Both become maps of where their edges are; slices of a body, whose tissues have a level each, stay as they are. The
 transform is sought that maximises the mutual information of the two maps (Mattes et al. 2003), by SimpleITK, over a
-pyramid and from the simplest transform to the most general.
+pyramid and from the simplest transform to the most general. Affine ones of scenes are then refined by the direction
+of their edges (:mod:`util.images.registration_refining`).
 See docs/registration.md.
 """
 
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from util.images.mappings import after, implausible, inverse, mapping_of, transform_of
 from util.images.registration import Registration, edge_map, is_slice, measure_shift, overlap, smoothed, warp
+from util.images.registration_refining import refine
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -32,8 +35,8 @@ LEAST_EVIDENCE = 300.0, 1000.0
 pixels are alike, so that chance alone can reach a third of this."""
 LEAST_STEP = 0.01
 """By which part it must grow from a transform to a more general one."""
-SCALES, SHEAR, LEAST_OVERLAP = (0.8, 1.25), 1.15, 0.4
-"""What is plausible: singular values of the matrix, their ratio, and the part of the grid that is covered."""
+LEAST_OVERLAP = 0.4
+"""The part of the grid that must be covered."""
 BINS = 32
 MOST_SAMPLES = 200_000, 40_000
 """Pixels of a level that are looked at in the search, chosen at random; the second of slices."""
@@ -94,8 +97,8 @@ class _Search:
         self.sitk: Any = SimpleITK
         self.sizes = moving.shape, fixed.shape
         self.images = moving, fixed
-        slices = is_slice(moving) and is_slice(fixed)
-        to_map, self.samples = (smoothed if slices else edge_map), MOST_SAMPLES[slices]
+        self.slices = is_slice(moving) and is_slice(fixed)
+        to_map, self.samples = (smoothed if self.slices else edge_map), MOST_SAMPLES[self.slices]
         self.maps = [self.sitk.GetImageFromArray(to_map(image)) for image in (fixed, moving)]
         self.centre = [(side - 1) / 2 for side in fixed.shape[::-1]]
 
@@ -110,7 +113,7 @@ class _Search:
         )
         model: Model = "translation"
         best = self._climb(start, sitk.TranslationTransform(2, shift), FINE)
-        information = self.information(start, best)
+        moved, information = best, self.information(start, best)
         for larger in ("similarity", "affine") if affine else ():
             begun = self._wider(larger, best)
             tried, reached = begun, 0.0
@@ -119,9 +122,22 @@ class _Search:
                 reached = self.information(start, tried)
                 if reached >= information:
                     break
-            if reached > information * (1 + LEAST_STEP) and not _implausible(_matrix(tried)):
+            if reached > information * (1 + LEAST_STEP) and not implausible(mapping_of([tried])[0]):
                 best, information, model = tried, reached, larger
+        if affine and not self.slices:
+            finer = self._refined(start, moved, best)
+            if finer is not None:
+                best, information, model = finer, self.information(start, finer), "affine"
         return self._judged(starts[0], start, best, model, (before, information))
+
+    def _refined(self, start: Any, moved: Any, best: Any) -> Any:
+        """``best`` refined by the direction of edges, or None where that explains nothing more or is implausible."""
+        moving, fixed = self.images
+        begun = [mapping_of([start, each]) for each in ((moved,) if best is moved else (best, moved))]
+        found, (before, *_, after_it) = refine(moving, fixed, begun)
+        least = before * (1 + LEAST_STEP) if best is moved else before
+        inner = after(found, inverse(mapping_of([start])))
+        return None if after_it <= least or implausible(inner[0]) else transform_of(inner)
 
     def _scales(self) -> list[tuple[float, float]]:
         """How many pixels of ``moving`` a pixel may be at first: whole frames alike or, cut out of it, as many."""
@@ -142,7 +158,7 @@ class _Search:
         """Where to begin: as the images are, and where phase correlation puts them."""
         moving, fixed = self.images
         if moving.shape != fixed.shape:
-            matrix, offset = _mapping([start])
+            matrix, offset = mapping_of([start])
             moving = warp(moving, Registration(matrix, offset, "translation", 0.0, (0.0, 0.0)), self.sizes[1])
         return [(0.0, 0.0), measure_shift(moving, fixed)]
 
@@ -187,7 +203,7 @@ class _Search:
 
     def _wider(self, model: str, inner: Any) -> Any:
         """The same map as ``inner``, as a transform of a more general kind."""
-        matrix, offset = _mapping([inner])
+        matrix, offset = mapping_of([inner])
         wider = self.sitk.Similarity2DTransform() if model == "similarity" else self.sitk.AffineTransform(2)
         wider.SetCenter(self.centre)
         if model == "affine":
@@ -198,11 +214,11 @@ class _Search:
     def _judged(
         self, first: Any, start: Any, best: Any, model: Model, information: tuple[float, float]
     ) -> Registration:
-        matrix, offset = _mapping([start, best])
+        matrix, offset = mapping_of([start, best])
         found = Registration(matrix, offset, model, self._misfit(first, matrix, offset), information)
         before, after = information
-        covered = float((overlap(found, *self.sizes) > 0).mean())
-        words = _implausible(_matrix(best))
+        covered = float(overlap(found, *self.sizes).mean())
+        words = implausible(mapping_of([best])[0])
         if covered < LEAST_OVERLAP:
             words = f"only {covered:.0%} of the image would be covered"
         elif not words and not self._believable(before, after):
@@ -219,32 +235,6 @@ class _Search:
         """Mean displacement over the grid from where ``first`` puts its pixels, in pixels of the grid."""
         at = np.stack(np.meshgrid(*(np.linspace(0, side - 1, 9) for side in self.sizes[1][::-1])))
         at = at.reshape(2, -1)
-        home, offset_home = _mapping([first])
+        home, offset_home = mapping_of([first])
         moved = (matrix - home) @ at + (offset - offset_home)[:, None]
         return float(np.linalg.norm(np.linalg.solve(home, moved), axis=0).mean())
-
-
-def _mapping(transforms: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """matrix and offset of transforms that are applied from the last to the first."""
-
-    def through(point: tuple[float, float]) -> np.ndarray:
-        for transform in reversed(transforms):
-            point = transform.TransformPoint(point)
-        return np.array(point)
-
-    offset = through((0.0, 0.0))
-    return np.stack([through((1.0, 0.0)) - offset, through((0.0, 1.0)) - offset], axis=1), offset
-
-
-def _matrix(transform: Any) -> np.ndarray:
-    return _mapping([transform])[0]
-
-
-def _implausible(matrix: np.ndarray) -> str:
-    """Why such a matrix is not believed, or nothing."""
-    large, small = np.linalg.svd(matrix, compute_uv=False)
-    if not (SCALES[0] <= small and large <= SCALES[1]):
-        return f"a scale of {small:.2f} to {large:.2f} is implausible"
-    if large > SHEAR * small or np.linalg.det(matrix) < 0:
-        return f"a shear with scales of {small:.2f} and {large:.2f} is implausible"
-    return ""

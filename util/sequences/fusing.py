@@ -82,7 +82,7 @@ class SequenceFuser:
 
     def __init__(self, preset: Preset, prior: Prior | None = None, workers: int | None = None) -> None:
         config = preset.fusion
-        single = {"samples": 1, "ranges": None, "ir_range": None, "vi_range": None, "register": "off"}
+        single = {"samples": 1, "ranges": None, "ir_range": None, "vi_range": None}
         for name, usual in single.items():
             if getattr(config, name) not in (usual, "sequence"):
                 raise ValueError(
@@ -106,7 +106,7 @@ class SequenceFuser:
         if ir.rgb.shape != vi.rgb.shape:
             (h1, w1), (h2, w2) = ir.rgb.shape[:2], vi.rgb.shape[:2]
             raise SequenceError(
-                f"infrared frames are {w1}x{h1} and visible ones {w2}x{h2}: register them to one size first"
+                f"infrared frames are {w1}x{h1} and visible ones {w2}x{h2}: --register auto brings them together"
             )
         if min(vi.rgb.shape[:2]) < MULTIPLE:
             raise SequenceError(f"frames need at least {MULTIPLE} pixels a side, but are {vi.rgb.shape[:2]}")

@@ -21,6 +21,7 @@ from util.images.image_io import read_image
 from util.images.png import png_header_text, write_png
 from util.presets import Preset, preset
 from util.run.record import fingerprint
+from util.sequences.aligning import Alignment
 from util.sequences.frames import Frame, SequenceError, check_videos, open_frames
 from util.sequences.fusing import FusedFrame, SequenceFuser
 from util.sequences.pairing import paired
@@ -49,9 +50,10 @@ def fuse_sequence(
     SequenceError for what cannot be read or paired, also after frames that could.
     """
     chosen = preset(settings) if isinstance(settings, str) else settings
+    align = Alignment(chosen.fusion.register)
     fuser = SequenceFuser(chosen, chosen.open_prior() if prior is None else prior, workers)
-    pairs = _numbered(paired(open_frames(ir, "infrared frames"), open_frames(vi, "visible frames")), fuser)
-    return fuser.fuse(pairs)
+    pairs = paired(open_frames(ir, "infrared frames"), open_frames(vi, "visible frames"))
+    return fuser.fuse(_numbered(align(pairs), fuser))
 
 
 def _numbered(
@@ -115,7 +117,7 @@ def write_sequence(
         log.warning(f"frames alone, no MP4: {error}")
         target = None
     sides = open_frames(ir, "ir", max_pixels), open_frames(vi, "vi", max_pixels)
-    prior = settings.open_prior(device)
+    align, prior = Alignment(settings.fusion.register), settings.open_prior(device)
     fuser = SequenceFuser(settings, prior)
     description = {
         **(prior.describe() if prior is not None else {"prior": None}),
@@ -126,7 +128,7 @@ def write_sequence(
         "versions": versions(),
     }
     marks: dict[int, str] = {}
-    pairs = itertools.islice(_numbered(paired(*sides), fuser), limit)
+    pairs = itertools.islice(_numbered(align(paired(*sides)), fuser), limit)
     kept: list[Path] = []
     rest = _after_those_done(pairs, fuser, folder, description, marks, kept, overwrite)
     made = 0
@@ -137,7 +139,8 @@ def write_sequence(
             for frame in fuser.fuse(rest):
                 if writer is not None and made == 0:
                     _replay(writer, kept)
-                _write(folder, frame, marks.pop(frame.number), description)
+                found = {} if align.outcome is None else {"registration": align.outcome}
+                _write(folder, frame, marks.pop(frame.number), {**description, **found})
                 made += 1
                 if writer is not None:
                     writer.add(frame.image)

@@ -19,8 +19,11 @@ KEPT = 0.9
 """Part of a running estimate that is kept at every frame: it follows within some ten frames, as an exposure does."""
 CUT = 0.5
 """Distance of two histograms, 0 to 1, from which on a new scene begins, and with it the estimates."""
-HOLD, STILL = 0.6, 2.0
+HOLD, STILL = 0.75, 2.0
 """The largest part of the frame before in a pixel, and the grey levels of change at which little of that is left."""
+DRIFT = 1.0
+"""Grey levels by which a whole source may become brighter from frame to frame, as thermal cameras do, and count as
+still."""
 STOP = 0.6
 """Part of the least sigma below which a source that was noisy counts as clean again."""
 
@@ -96,9 +99,11 @@ def calm(now: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
     """How far each pixel may stay as it was, 0 to :data:`HOLD`, (1, 1, H, W): 0 where a source has changed.
 
     now, before: the sources' lumas (1, 1, H, W) in [-1, 1]. Changes count blurred by 2 pixels, so that noise is none,
-    and at a third as they are, so that nothing small that moves is held.
+    and at a third as they are, so that nothing small that moves is held. What most of a source changes by is no
+    motion, up to :data:`DRIFT`.
     """
     changes = [(a - b) * GREY for a, b in zip(now, before, strict=True)]
+    changes = [each - each.median().clamp(-DRIFT, DRIFT) for each in changes]
     most = torch.stack([torch.maximum(blur(each, 2.0).abs(), each.abs() / 3) for each in changes]).amax(dim=0)
     return HOLD * torch.exp(-(most / STILL).square())
 

@@ -18,7 +18,7 @@ from tests.conftest import make_pair
 from tools.measure_registration import displacement, distance
 from util.images.image_io import read_image
 from util.images.registering import bring_onto
-from util.images.registration import Registration, measure_shift, overlap, warp
+from util.images.registration import FEATHER, Registration, continued, measure_shift, overlap, warp
 from util.images.registration_search import RegistrationError, can_register, check_register, register
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -83,10 +83,16 @@ def test_warping_by_a_known_map_moves_what_is_there():
     assert np.array_equal(colour[..., 1], moved)
 
 
-def test_the_overlap_falls_to_nothing_at_its_edge_and_only_there():
-    weight = overlap(displacement((100, 100), (30, 0), 1.0, 0.0), (100, 100), (100, 100))
-    assert (weight[:, :30] == 0).all() and (weight[:, 60:] == 1).all()
-    assert (np.diff(weight[50]) >= 0).all() and np.diff(weight[50]).max() < 0.1
+def test_beyond_the_overlap_is_the_reference_and_levels_meet_at_the_edge():
+    inside = overlap(displacement((100, 100), (50, 0), 1.0, 0.0), (100, 100), (100, 100))
+    assert not inside[:, :50].any() and inside[:, 50:].all()
+    texture = np.random.default_rng(0).uniform(0, 4, (2, 100, 100))
+    image, reference = texture[0] + 200, texture[1] + 40
+    whole = continued(image, reference, inside)
+    assert np.array_equal(whole[:, 50:], image[:, 50:])  # no frame inside
+    assert np.array_equal(whole[:, :2], reference[:, :2])
+    profile = whole.mean(axis=0)
+    assert np.abs(np.diff(profile)).max() < 160 / FEATHER * 2 + 1
 
 
 @pytest.mark.parametrize("shift", [(7, -4), (-12, 9)])
@@ -101,7 +107,7 @@ def test_auto_leaves_what_fits_as_it_is(caplog: pytest.LogCaptureFixture):
     ir, vi = pair_of(ROOT / "input", "daylight")
     with caplog.at_level(logging.INFO, "ddfm"):
         found = bring_onto(ir, None, vi, "auto", "daylight")
-    assert found.luma is ir and not found.outcome["used"] and (found.weight == 1).all()
+    assert found.luma is ir and not found.outcome["used"] and found.inside.all()
     assert "daylight: not registered" in caplog.text
 
 
@@ -133,16 +139,16 @@ def test_sizes_that_differ_are_brought_together_from_files(tmp_path: Path):
 @needs_itk
 def test_in_memory_the_fusion_is_of_the_visible_image_alone_outside_the_overlap():
     ir, vi = pair_of(ROOT / "input", "daylight")
-    moved = warp(ir, displacement(size(ir), (40, 0), 1.0, 0.0), size(ir)) / 255
+    moved = warp(ir, displacement(size(ir), (64, 0), 1.0, 0.0), size(ir)) / 255
     moved = np.clip(moved, 0, 1)
     # the mirrored edge that warping has left is no part of the image
     fused = ddfm.fuse(
-        None, [moved[:, 40:], vi / 255], rectification=ddfm.LocalFast(tone=0.0, task="ivf"), register="auto"
+        None, [moved[:, 64:], vi / 255], rectification=ddfm.LocalFast(tone=0.0, task="ivf"), register="auto"
     )
     outcome = fused.provenance["registration"][0]
     assert outcome["used"] and outcome["offset"][0] == pytest.approx(0, abs=1)
     alone = ddfm.fuse(None, [vi / 255, vi / 255], rectification=ddfm.LocalFast(tone=0.0, task="ivf"))
-    assert np.abs(fused.grey - alone.grey)[:, -24:].mean() * 255 < 2
+    assert np.abs(fused.grey - alone.grey)[:, -12:].mean() * 255 < 2
 
 
 def test_without_the_extra_auto_warns_and_the_rest_is_refused(

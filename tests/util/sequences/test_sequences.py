@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,19 @@ import ddfm
 import sample
 from guided_diffusion.tone import active_histogram, spread
 from tools import measure_flicker
+from util.files import project_root
+from util.images.image_io import read_image
+from util.images.png import png_header_text
+from util.images.registration_search import can_register
+from util.presets import preset
 from util.sequences.frames import Frame, Frames, SequenceError, can_read_videos, open_frames
 from util.sequences.pairing import by_time, paired
-from util.sequences.steady import Steady
+from util.sequences.steady import HOLD, Steady, calm
 from util.sequences.video import VideoWriter
 
+needs_itk = pytest.mark.skipif(
+    not can_register(), reason="SimpleITK is not installed (requirements-register.txt)"
+)
 needs_av = pytest.mark.skipif(not can_read_videos(), reason="PyAV is not installed (requirements-video.txt)")
 
 
@@ -135,6 +145,81 @@ def test_what_stands_still_does_not_flicker_and_what_moves_does_not_lag():
         square = image[24:32, 14 + 6 * number : 22 + 6 * number].mean()
         behind = image[24:32, 4 : 8 + 6 * (number - 1)].mean() if number > 1 else 0.0  # where it was before
         assert square > 190 and behind < square - 60
+
+
+def test_a_camera_that_drifts_is_still_and_a_light_that_goes_on_is_not():
+    before = [torch.zeros((1, 1, 32, 32))] * 2
+    drift, light = ([before[0] + levels / 127.5, before[1]] for levels in (0.8, 12.0))
+    assert float(calm(drift, before).min()) == pytest.approx(HOLD)
+    assert float(calm(light, before).max()) < 0.01
+
+
+@needs_itk
+def test_one_transform_brings_all_infrared_frames_onto_the_visible_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    ir, vi = (read_image(project_root() / f"input/{side}/daylight.png").luma for side in ("ir", "vi"))
+    for number in range(2):
+        cut = np.s_[number : len(vi) - 2 + number]
+        for side, image in (("ir", ir[cut, 8:]), ("vi", vi[cut, :-8])):
+            (tmp_path / side).mkdir(exist_ok=True)
+            Image.fromarray(image).save(tmp_path / side / f"{number}.png")
+    folders = tmp_path / "ir", tmp_path / "vi"
+    with caplog.at_level(logging.INFO, "ddfm"):
+        assert sample.main(line(folders, tmp_path / "out", "--register", "translation")) == 0
+    assert "all infrared frames are registered as the mean of the first 2 is" in caplog.text
+    text = json.loads(png_header_text(tmp_path / "out/frames/000001.png")["ddfm"])["registration"]
+    assert text["used"] and text["offset"] == pytest.approx([-8, 0], abs=0.5)
+    straight = [frame.image for frame in ddfm.fuse_sequence([ir[:-2, :-8]], [vi[:-2, :-8]])]
+    whole, found = (
+        image[8:-8, 24:-24].astype(float) for image in (straight[0], frames_of(tmp_path / "out")[0])
+    )
+    assert np.abs(whole - found).mean() < 4
+    assert sample.main(line(folders, tmp_path / "out", "--register", "translation")) == 0  # all are there
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 96), np.uint8)
+    with pytest.raises(SequenceError, match="differ in size and cannot be registered"):
+        list(ddfm.fuse_sequence([noise[0, :40]], [noise[1]], preset("local_fast", register="auto")))
+
+
+@needs_av
+def test_an_interruption_while_the_video_is_written_leaves_no_part_and_can_be_gone_on_from(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    for number, images in enumerate(scene(40)):  # more than the encoder looks ahead
+        for folder, image in zip(folders, images, strict=True):
+            Image.fromarray(image).save(folder / f"{number:03d}.png")
+    add, written, parts = VideoWriter.add, [], set[Path]()
+
+    def interrupted(self: VideoWriter, image: np.ndarray) -> None:
+        if len(written) == 35:
+            parts.update((tmp_path / "out").glob(".part-*"))
+            raise KeyboardInterrupt
+        written.append(add(self, image))
+
+    monkeypatch.setattr(VideoWriter, "add", interrupted)
+    assert sample.main(line(folders, tmp_path / "out")) == 130
+    assert "the same command goes on" in caplog.text
+    assert parts and not any(path.exists() for path in parts)
+    assert not list((tmp_path / "out").glob("*.mp4"))
+    assert 35 <= len(frames_of(tmp_path / "out")) < 40
+    monkeypatch.setattr(VideoWriter, "add", add)
+    assert sample.main(line(folders, tmp_path / "out")) == 0
+    assert len(list(open_frames(tmp_path / "out/video.mp4", "fused"))) == 40
+
+
+def test_a_summary_that_cannot_be_printed_is_told(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(sample, "say", lambda text: "No space left on device")
+    assert sample.main(line(folders, tmp_path / "out")) == 1
+    assert "the summary cannot be printed (No space left on device); the frames are in" in caplog.text
+    assert len(frames_of(tmp_path / "out")) == 6
 
 
 def test_frames_of_other_rates_are_paired_by_nearest_time():

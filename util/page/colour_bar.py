@@ -35,10 +35,11 @@ class Bar:
 def bar_of(image: np.ndarray) -> Bar | None:
     """The scale of an (H, W) or (H, W, 3) uint8 image; None where its colours are no scale.
 
-    Grey: its range of levels. In colour, as PET and SPECT are shown, a scale is a curve through the colours that
-    begins dark, but need not become brighter all along (a rainbow does not). Values change smoothly from pixel to
-    pixel, so the colours that are there fill the curve: each is placed by its distance from the darkest one along the
-    minimum spanning tree of them all.
+    Grey: its range of levels. In colour, as PET and SPECT are shown, a scale is a curve through the colours that need
+    not become brighter all along (a rainbow does not). It begins with the colour of the surround, which half of the
+    pixels at the edge of the image have, else with the darkest. Values change smoothly from pixel to pixel, so the
+    colours that are there fill the curve: each is placed by its distance from the first along the minimum spanning
+    tree of them all.
     """
     if image.ndim == 2:
         low, high = int(image.min()), int(image.max())
@@ -48,8 +49,10 @@ def bar_of(image: np.ndarray) -> Bar | None:
     colours = (cells[frequent] + 0.5) * _CELL
     if len(colours) < 2 or counts[frequent].sum() < _COVERED * counts.sum():
         return None
-    darkest = int((colours @ [0.299, 0.587, 0.114]).argmin())
-    place = dijkstra(minimum_spanning_tree(cdist(colours, colours)), directed=False, indices=darkest)
+    first = _surround(image, cells[frequent])
+    if first is None:
+        first = int((colours @ [0.299, 0.587, 0.114]).argmin())
+    place = dijkstra(minimum_spanning_tree(cdist(colours, colours)), directed=False, indices=first)
     edges = np.linspace(0, place.max(), _SHADES + 1)
     shade = np.clip(np.searchsorted(edges, place, side="right") - 1, 0, _SHADES - 1)
     held = np.bincount(shade, minlength=_SHADES)
@@ -60,3 +63,10 @@ def bar_of(image: np.ndarray) -> Bar | None:
     ]
     shades = np.rint(np.stack(means, axis=1)).astype(int).tolist()
     return Bar(tuple((r, g, b) for r, g, b in shades), "low", "high")
+
+
+def _surround(image: np.ndarray, cells: np.ndarray) -> int | None:
+    """Which of ``cells`` half of the pixels at the edge of the image have, if one does."""
+    edge = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]]) // _CELL
+    shares = (edge[:, None] == cells[None]).all(axis=2).mean(axis=0)
+    return int(shares.argmax()) if shares.max() >= 0.5 else None

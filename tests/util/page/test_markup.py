@@ -112,6 +112,17 @@ def test_a_bar_has_the_colours_in_the_order_of_the_scale(name: str):
     assert all(a < b + 8 for a, b in itertools.pairwise(nearest)) and nearest[-1] - nearest[0] > 150
 
 
+def test_a_scale_begins_with_the_surround_which_may_be_white():
+    rows, columns = np.mgrid[-1:1:256j, -1:1:256j]
+    body = np.clip(1.2 - np.hypot(rows, columns) / 0.7, 0, 1) ** 0.5
+    for name in ("hot", "hot_r"):
+        shade = mpl.colormaps[name]
+        bar = bar_of(np.rint(255 * shade(body)[..., :3]).astype(np.uint8))
+        assert bar is not None
+        ends = 255 * shade(np.array([0.0, 1.0]))[:, :3]
+        assert np.abs(np.array([bar.shades[0], bar.shades[-1]]) - ends).max() < 40
+
+
 def test_bars_of_grey_and_of_what_has_no_scale():
     bar = bar_of(np.array([[10, 20], [30, 200]], dtype=np.uint8))
     assert bar is not None and (bar.low, bar.high) == ("10", "200") and bar.shades[0] == (10, 10, 10)

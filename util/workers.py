@@ -115,7 +115,9 @@ class _Helper(Generic[Item, Result]):
     def _start(self) -> None:
         if self.ended or not sys.executable or getattr(sys, "frozen", False):
             raise OSError("no interpreter to start")
-        code = f"import sys; sys.path[:] = {sys.path!r}; from util.workers import serve; serve()"
+        code = (
+            f"import sys; sys.path[:] = {list(map(str, sys.path))}; from util.workers import serve; serve()"
+        )
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],

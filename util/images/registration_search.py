@@ -133,7 +133,10 @@ class _Search:
     def _refined(self, start: Any, moved: Any, best: Any) -> Any:
         """``best`` refined by the direction of edges, or None where that explains nothing more or is implausible."""
         moving, fixed = self.images
-        begun = [mapping_of([start, each]) for each in ((moved,) if best is moved else (best, moved))]
+        begun = [mapping_of([start, best])]
+        if best is not moved:  # also from where it puts the middle, and no further
+            middle = np.array(best.TransformPoint(self.centre))
+            begun.append(after((np.eye(2), middle - self.centre), mapping_of([start])))
         found, (before, *_, after_it) = refine(moving, fixed, begun)
         least = before * (1 + LEAST_STEP) if best is moved else before
         inner = after(found, inverse(mapping_of([start])))

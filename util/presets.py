@@ -43,7 +43,9 @@ OWN = {
     ),
     "paper": PresetFiles("Algorithm 1 of the paper, put right; 100 evaluations of the prior", "paper"),
     "local": PresetFiles(
-        "local fusion, ours: both sources at full contrast; the prior sees noisy sources alone", "local"
+        "local fusion, ours: both sources at full contrast; the grey prior sees noisy sources alone",
+        "local",
+        model_config="grey",
     ),
     "local_fast": PresetFiles("its closed form alone, without a prior: the fastest", "local_fast"),
     "quick": PresetFiles("released, from a warm start: 25 evaluations, and no cropping", "quick", "quick"),

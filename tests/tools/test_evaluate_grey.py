@@ -26,6 +26,7 @@ from tools.prior_card.grey import (
     denoise_thermal,
     matched_psnr,
     thermal_frames,
+    without_stripes,
 )
 from tools.training.validation import sigma_timestep
 
@@ -125,8 +126,17 @@ def test_thermal_frames_keep_their_names_and_sizes(tmp_path: Path):
     assert [(row["sequence"], row["frames"]) for row in rows] == [("a", 3), ("b", 3)]
     for row in rows:
         assert 9 < row["sigma"] < 15  # 12, and what rounding, clipping and the scene do to it
-        assert row["psnr"]["prior"] == pytest.approx(row["psnr"]["noisy"], abs=0.01)  # eps = 0
-    assert pictures["a"].shape == (64, 3 * 64)
+        assert row["psnr"]["prior"] == pytest.approx(row["psnr"]["even"], abs=0.01)  # eps = 0
+    assert pictures["a"].shape == (64, 4 * 64)
+
+
+def test_stripes_are_taken_off_before_the_denoising():
+    """Columns off by 8 grey levels (standard deviation): what is left is what the noise hides, 12 / sqrt(64)."""
+    rng = np.random.default_rng(0)
+    clean = as_grey(soft_scene())
+    noisy = clean + 12 * rng.standard_normal(clean.shape) + 8 * rng.standard_normal((1, clean.shape[1], 1))
+    off = (without_stripes(np.clip(noisy, 0, 255)) - clean).mean(axis=0)
+    assert (noisy - clean).mean(axis=0).std() > 6 and off.std() < 4
 
 
 def test_thermal_frames_that_are_missing(tmp_path: Path):
@@ -182,11 +192,11 @@ def test_the_tool_judges_a_prior_of_one_channel(
     names = {"noisy", "nl_means", "before", "prior", "prior_unclipped"}
     assert set(report["denoising"]["levels"][0]["psnr"]) == names
     assert [row["sequence"] for row in report["thermal"]] == ["a", "b"]
-    assert set(report["thermal"][0]["psnr"]) == {"noisy", "before", "prior"}
+    assert set(report["thermal"][0]["psnr"]) == {"noisy", "even", "before", "prior"}
     with Image.open(tmp_path / "samples_16x32.png") as image:
         assert image.mode == "L" and image.size == (36, 32)
     with Image.open(tmp_path / "thermal_a.png") as image:
-        assert image.mode == "L" and image.size == (4 * 64, 64)
+        assert image.mode == "L" and image.size == (5 * 64, 64)
 
 
 def test_colour_denoisers_are_not_for_grey(grey_prior: PriorFiles, capsys: pytest.CaptureFixture[str]):

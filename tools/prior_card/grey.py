@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from guided_diffusion.denoise import denoise_grey
+from guided_diffusion.denoise import denoise_grey, find_noise
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Prediction
-from guided_diffusion.source_noise import estimate_sigma
+from guided_diffusion.source_noise import GREY, estimate_sigma
+from guided_diffusion.ycbcr import luma_tensor
 from tools.prior_card.denoising import psnr
 from util.images.image_io import SUFFIXES, grey_from_rgb, read_image
+from util.images.levels import round_to_uint8
 
 FRAMES = 4
 """Of every sequence, evenly spaced: the camera hardly moves from one to the next."""
@@ -54,6 +56,12 @@ def noise_level(image: np.ndarray) -> float:
     """Standard deviation of the white noise in (H, W, 1) of range 255; 0 for what counts as clean, below 5."""
     luma = torch.from_numpy(image / 127.5 - 1.0).float().permute(2, 0, 1)[None]
     return float(estimate_sigma(luma))
+
+
+def without_stripes(image: np.ndarray) -> np.ndarray:
+    """(H, W, 1) of range 255 without the offsets of columns and rows, as :func:`find_noise` takes them off."""
+    (level,), _ = find_noise([luma_tensor(image[None, :, :, 0])], "auto")
+    return (level[0].permute(1, 2, 0).double().numpy() + 1.0) * GREY
 
 
 def matched_psnr(image: np.ndarray, reference: np.ndarray) -> float:
@@ -97,24 +105,24 @@ def denoise_thermal(
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """For every sequence, by name of the denoiser, mean :func:`matched_psnr` to the clean frames and noise left.
 
-    Each frame is denoised at its own :func:`noise_level`, one that counts as clean not at all. Also a picture of the
-    first frame of every sequence: noisy, what each denoiser makes of it, clean, side by side, (H, W') uint8.
+    As a fusion does, each frame is rid of its stripes first and then denoised at its own :func:`noise_level`, one
+    that counts as clean not at all. Also a picture of the first frame of every sequence: noisy, without stripes,
+    what each denoiser makes of it, clean, side by side, (H, W') uint8.
     """
     rows: dict[str, dict[str, Any]] = {}
     pictures: dict[str, np.ndarray] = {}
     for name, noisy, clean in tqdm(frames, desc="thermal frames", unit="frame"):
-        sigma = noise_level(noisy)
-        images = {"noisy": noisy.astype(np.float64)}
-        images |= {
-            key: denoise(noisy, sigma) if sigma else images["noisy"] for key, denoise in denoisers.items()
-        }
+        even = without_stripes(noisy)
+        sigma = noise_level(even)
+        images = {"noisy": noisy.astype(np.float64), "even": even}
+        images |= {key: denoise(even, sigma) if sigma else even for key, denoise in denoisers.items()}
         row = rows.setdefault(name, {"sequence": name, "sigma": [], "psnr": {}, "left": {}})
         row["sigma"].append(sigma)
         for key, image in images.items():
             row["psnr"].setdefault(key, []).append(matched_psnr(image, clean))
             row["left"].setdefault(key, []).append(noise_level(image))
         strip = np.concatenate([*images.values(), clean], axis=1)[:, :, 0]
-        pictures.setdefault(name, strip.round().astype(np.uint8))
+        pictures.setdefault(name, round_to_uint8(strip))
     for row in rows.values():
         row["frames"], row["sigma"] = len(row["sigma"]), float(np.mean(row["sigma"]))
         for part in ("psnr", "left"):

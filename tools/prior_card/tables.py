@@ -54,7 +54,12 @@ def loss_table(result: Mapping[str, Any]) -> str:
 
 def thermal_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """What :func:`tools.prior_card.grey.denoise_thermal` found, a row for every sequence."""
-    labels = {"noisy": "as recorded", "before": "the prior before", "prior": "this prior"}
+    labels = {
+        "noisy": "as recorded",
+        "even": "without stripes",
+        "before": "the prior before",
+        "prior": "this prior",
+    }
     names = [name for name in labels if name in rows[0]["psnr"]]
     head = ["sequence", "frames", "noise, sigma of 255", *(labels[name] for name in names)]
     lines = [

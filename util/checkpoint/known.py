@@ -27,7 +27,7 @@ OFFICIAL = KnownFile(
     sha256="a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
 )
 COMPACT_SHA256 = "dc7ba0b386cf883d7dd9baac683b279792a529d397b8035a4ee0043f8331e278"  # of models/compact.pt
-GREY_SHA256 = "963242ae8c9bd9bb2ac3552cf6d35e801731a83a33745a8ecdc032752be4c97e"  # of models/compact_grey.pt
+GREY_SHA256 = "44f4dbcff5a81a991a6650ae68da3560ac01dff9c8b5d2b2c351b633cc3577fc"  # of models/compact_grey.pt
 
 OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began its files until 1.6
 

@@ -33,7 +33,7 @@ SCENES = {
 }
 
 PRIORS = {
-    "auto": "as available",
+    "auto": "as the method has it",
     "compact": "compact: trained on photographs, colour",
     "grey": "grey: trained on grey photographs",
     "imagenet": "official: the published network",

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from guided_diffusion.denoise import denoise_grey, find_noise
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Prediction
 from guided_diffusion.source_noise import GREY, estimate_sigma
-from guided_diffusion.ycbcr import luma_tensor
 from tools.prior_card.denoising import psnr
 from util.images.image_io import SUFFIXES, grey_from_rgb, read_image
 from util.images.levels import round_to_uint8
@@ -45,23 +44,32 @@ class GreyDenoiser:
 
     def __call__(self, noisy: np.ndarray, sigma: float) -> np.ndarray:
         """(H, W, 1) of range 255 with white noise ``sigma`` -> the estimate, float64 of the same shape and range."""
-        image = torch.from_numpy(noisy / 127.5 - 1.0).float().permute(2, 0, 1)[None].to(self.device)
+        image = _luma(noisy).to(self.device)
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             clean = denoise_grey(self, image, sigma, generator)
-        return (clean[0].permute(1, 2, 0).double().cpu().numpy() + 1.0) * 127.5
+        return _levels(clean)
 
 
 def noise_level(image: np.ndarray) -> float:
     """Standard deviation of the white noise in (H, W, 1) of range 255; 0 for what counts as clean, below 5."""
-    luma = torch.from_numpy(image / 127.5 - 1.0).float().permute(2, 0, 1)[None]
-    return float(estimate_sigma(luma))
+    return float(estimate_sigma(_luma(image)))
 
 
-def without_stripes(image: np.ndarray) -> np.ndarray:
-    """(H, W, 1) of range 255 without the offsets of columns and rows, as :func:`find_noise` takes them off."""
-    (level,), _ = find_noise([luma_tensor(image[None, :, :, 0])], "auto")
-    return (level[0].permute(1, 2, 0).double().numpy() + 1.0) * GREY
+def without_stripes(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """(H, W, 1) of range 255 without offsets of columns and rows, and the noise left, by :func:`find_noise`."""
+    (level,), ((sigma,),) = find_noise([_luma(image)], "auto")
+    return _levels(level), sigma
+
+
+def _luma(image: np.ndarray) -> Tensor:
+    """(H, W, 1) of range 255 -> (1, 1, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(image / GREY - 1.0).float().permute(2, 0, 1)[None]
+
+
+def _levels(luma: Tensor) -> np.ndarray:
+    """The way back, float64."""
+    return (luma[0].permute(1, 2, 0).double().cpu().numpy() + 1.0) * GREY
 
 
 def matched_psnr(image: np.ndarray, reference: np.ndarray) -> float:
@@ -112,8 +120,7 @@ def denoise_thermal(
     rows: dict[str, dict[str, Any]] = {}
     pictures: dict[str, np.ndarray] = {}
     for name, noisy, clean in tqdm(frames, desc="thermal frames", unit="frame"):
-        even = without_stripes(noisy)
-        sigma = noise_level(even)
+        even, sigma = without_stripes(noisy)
         images = {"noisy": noisy.astype(np.float64), "even": even}
         images |= {key: denoise(even, sigma) if sigma else even for key, denoise in denoisers.items()}
         row = rows.setdefault(name, {"sequence": name, "sigma": [], "psnr": {}, "left": {}})
@@ -122,7 +129,7 @@ def denoise_thermal(
             row["psnr"].setdefault(key, []).append(matched_psnr(image, clean))
             row["left"].setdefault(key, []).append(noise_level(image))
         strip = np.concatenate([*images.values(), clean], axis=1)[:, :, 0]
-        pictures.setdefault(name, round_to_uint8(strip))
+        pictures.setdefault(name, round_to_uint8(strip.clip(0, 255)))
     for row in rows.values():
         row["frames"], row["sigma"] = len(row["sigma"]), float(np.mean(row["sigma"]))
         for part in ("psnr", "left"):

@@ -30,13 +30,14 @@ class LocalState:
     """What goes from step to step. ``fused``: the luma without a prior so far, (B, 1, H, W).
 
     ``balance``: alpha / W of each image, (B, 1, 1, 1); ``climbs``: whether its task has iterations, likewise.
-    ``deviation``: the largest local standard deviation of the sources in grey levels, (B, 1, H, W). ``ascent``: what
-    the iterations need (None: there are none).
+    ``noise``: what each source still has, (B, 1, 1, 1) in units of luma; ``deviation``: their largest local standard
+    deviation in grey levels, (B, 1, H, W). ``ascent``: what the iterations need (None: there are none).
     """
 
     fused: Tensor
     balance: Tensor
     climbs: Tensor
+    noise: tuple[Tensor, ...]
     deviation: Tensor
     ascent: Ascent | None = None
 
@@ -77,7 +78,7 @@ class LocalFast:
         """The closed form of the sources, (B, 1, H, W) luma in [-1, 1], 2 to 8. Raises ValueError."""
         sources = check_sources(sources, 2, 8)
         with exact(sources[0].device), torch.no_grad():
-            noise = [estimate_sigma(source) / GREY for source in sources]
+            noise = tuple(estimate_sigma(source) / GREY for source in sources)
             deviation = deviation_of(sources, noise)
             low, high = envelope(sources, noise, deviation)
             tasks: list[Task] = [
@@ -98,7 +99,7 @@ class LocalFast:
             fused = torch.cat([spread(*each) for each in zip(rows, tones, activity, strict=True)])
             balance = fused.new_tensor([WEIGHINGS[task].balance for task in tasks]).view(-1, 1, 1, 1)
             climbs = torch.tensor([WEIGHINGS[task].climbs for task in tasks], device=fused.device)
-            return LocalState(fused, balance, climbs.view(-1, 1, 1, 1), deviation)
+            return LocalState(fused, balance, climbs.view(-1, 1, 1, 1), noise, deviation)
 
     def step(self, state: LocalState, f: Tensor, alpha_bar: float | None = None) -> tuple[Tensor, LocalState]:
         """The fused luma: without a prior that of the sources, with one Eq. (4) of it and the estimate f."""
@@ -152,8 +153,7 @@ class Local(LocalFast):
             return state
         sources = check_sources(sources, 2, 8)
         with exact(sources[0].device):
-            noise = [estimate_sigma(source) / GREY for source in sources]
-            return replace(state, ascent=Ascent.at(sources, state.fused, noise))
+            return replace(state, ascent=Ascent.at(sources, state.fused, state.noise, state.deviation))
 
     def step(self, state: LocalState, f: Tensor, alpha_bar: float | None = None) -> tuple[Tensor, LocalState]:
         """As :meth:`LocalFast.step`, one iteration further or, with a prior, after all of them."""

@@ -36,10 +36,12 @@ class Ascent:
     done: int = 0
 
     @classmethod
-    def at(cls, sources: Sequence[Tensor], fused: Tensor, noise: Sequence[Tensor] | None = None) -> Ascent:
+    def at(
+        cls, sources: Sequence[Tensor], fused: Tensor, noise: Sequence[Tensor], deviation: Tensor
+    ) -> Ascent:
         """Before the first iteration, from ``fused``; arguments as those of :func:`envelope`."""
         grey = [(source + 1) * GREY for source in sources]
-        first, deviation = (fused + 1) * GREY, deviation_of(sources, noise)
+        first = (fused + 1) * GREY
         least, most = ((bound + 1) * GREY for bound in envelope(sources, noise, deviation))
         zeros = torch.zeros_like(first)
         return cls(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,11 @@ def mapping_of(transforms: Sequence[Any]) -> Mapping:
             point = transform.TransformPoint(point)
         return np.array(point)
 
+    return _read(through)
+
+
+def _read(through: Callable[[tuple[float, float]], np.ndarray]) -> Mapping:
+    """The affine map that ``through`` is, told by where three points go."""
     offset = through((0.0, 0.0))
     return np.stack([through((1.0, 0.0)) - offset, through((0.0, 1.0)) - offset], axis=1), offset
 
@@ -67,11 +72,7 @@ def lifted(mapping: Mapping, shape: tuple[int, ...]) -> Any:
 
 def lowered(transform: Any) -> Mapping:
     """The way back from :func:`lifted`."""
-    offset, *ends = (
-        np.array(transform.TransformPoint(point))[:2]
-        for point in ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-    )
-    return np.stack([end - offset for end in ends], axis=1), offset
+    return _read(lambda point: np.array(transform.TransformPoint((*point, 0.0)))[:2])
 
 
 def implausible(matrix: np.ndarray) -> str:

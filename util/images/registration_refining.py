@@ -20,6 +20,18 @@ BINS = 32
 SEED = 3407
 
 
+def new_method() -> Any:
+    """What searches begin with: the mutual information of two maps, in a sum whose order is the same on every run."""
+    import SimpleITK
+
+    sitk: Any = SimpleITK
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(BINS)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetNumberOfWorkUnits(1)
+    return method
+
+
 def direction_maps(image: np.ndarray, sigma: float = 1.5) -> np.ndarray:
     """(2, H, W) float32: how strong edges across and along are, over the mean strength around; (H, W) grey levels."""
     slopes, around = edge_strength(image, sigma)
@@ -40,10 +52,7 @@ def refine(moving: np.ndarray, fixed: np.ndarray, begun: Sequence[Mapping]) -> t
     volume = sitk.GetImageFromArray(np.concatenate([there[:1], there, there[1:]]))
     volume.SetOrigin((0.0, 0.0, -1.0))
     grid = sitk.GetImageFromArray(here)
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(BINS)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetNumberOfWorkUnits(1)  # sums whose order is the same on every run
+    method = new_method()
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 0.002, 200, 0.6, 1e-9)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetOptimizerWeights([1, 1, 0, 1, 1, 0, 0, 0, 0, 1, 1, 0])

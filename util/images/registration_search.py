@@ -18,7 +18,7 @@ import numpy as np
 
 from util.images.mappings import after, implausible, inverse, mapping_of, transform_of
 from util.images.registration import Registration, edge_map, is_slice, measure_shift, overlap, smoothed, warp
-from util.images.registration_refining import refine
+from util.images.registration_refining import SEED, new_method, refine
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -37,10 +37,8 @@ LEAST_STEP = 0.01
 """By which part it must grow from a transform to a more general one."""
 LEAST_OVERLAP = 0.4
 """The part of the grid that must be covered."""
-BINS = 32
 MOST_SAMPLES = 200_000, 40_000
 """Pixels of a level that are looked at in the search, chosen at random; the second of slices."""
-SEED = 3407
 _REMEDY = "pip install -r requirements-register.txt, or register the images first"
 
 
@@ -170,11 +168,8 @@ class _Search:
         return self.information(start, found), start, found.GetOffset()
 
     def _method(self, start: sitk.AffineTransform) -> sitk.ImageRegistrationMethod:
-        method = self.sitk.ImageRegistrationMethod()
-        method.SetMetricAsMattesMutualInformation(BINS)
-        method.SetInterpolator(self.sitk.sitkLinear)
+        method = new_method()
         method.SetMovingInitialTransform(start)
-        method.SetNumberOfWorkUnits(1)  # sums whose order is the same on every run
         return method
 
     def information(self, start: sitk.AffineTransform, transform: sitk.Transform) -> float:

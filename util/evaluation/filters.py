@@ -61,7 +61,7 @@ def _down(image: Array, window: Array, step: int) -> Array:
 def _across(image: Array, window: Array, step: int) -> Array:
     height, count = len(image), (image.shape[1] - len(window)) // step + 1
     block = min(_BLOCK_ACROSS, count)
-    band = _band(window.tobytes(), block, step).T
+    band = _band_across(window.tobytes(), block, step)
     reach, whole = band.shape[0], count // block
     out = np.empty((height, count))
     (down, right), (below, beside) = image.strides, out.strides
@@ -84,6 +84,12 @@ def _band(window: bytes, block: int, step: int) -> Array:
     for row in range(block):
         band[row, row * step : row * step + len(taps)] = taps
     return band
+
+
+@lru_cache
+def _band_across(window: bytes, block: int, step: int) -> Array:
+    """(reach, block): the transposed :func:`_band`, in the order of memory in which BLAS is twice as fast."""
+    return np.ascontiguousarray(_band(window, block, step).T)
 
 
 def sobel(padded: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -14,19 +14,20 @@ import numpy as np
 
 from util.evaluation.filters import Array, correlate
 from util.evaluation.metric_image import (
+    VIF_NOISE,
     VIF_WINDOWS,
     Image,
     Single,
     mean_product,
     remembered,
     sample_covariance,
+    sum_log1,
     symmetric,
 )
 
 Source = Callable[[Image, Image], float]
 """Takes F and one source."""
 
-_VIF_NOISE = 2.0  # variance of the visual noise
 _TINY = 1e-10
 _STRENGTH, _ANGLE = (0.9994, -15.0, 0.5), (0.9879, -22.0, 0.8)  # T, k, D of Qabf's two sigmoids
 
@@ -141,10 +142,13 @@ def vif_of(distorted: Image, reference: Image) -> float:
     if distorted is reference:
         return 1.0
     return vif_ratio(
-        (covariance, of_reference, of_distorted)
-        for covariance, (_, _, of_reference), (_, _, of_distorted) in zip(
-            _vif_covariances(distorted, reference), reference.scales, distorted.scales, strict=True
-        )
+        (
+            (covariance, of_reference, of_distorted)
+            for covariance, (_, _, of_reference), (_, _, of_distorted) in zip(
+                _vif_covariances(distorted, reference), reference.scales, distorted.scales, strict=True
+            )
+        ),
+        reference.vif_content,
     )
 
 
@@ -159,26 +163,20 @@ def _vif_covariances(x: Image, y: Image) -> list[Single]:
     return result
 
 
-def vif_ratio(scales: Iterable[tuple[Single, Single, Single]]) -> float:
-    """Information carried over information there, summed over scales of (covariance, variance x, variance y)."""
-    carried = total = 0.0
+def vif_ratio(scales: Iterable[tuple[Single, Single, Single]], content: float) -> float:
+    """Information carried, summed over scales of (covariance, variance x, variance y), over the ``content`` of x."""
+    carried = 0.0
     for covariance, var_x, var_y in scales:
         gain = np.maximum(covariance, 0)  # what is inverted or flat carries nothing
         gain /= var_x + _TINY
         residual = var_y - gain * covariance
         np.maximum(residual, _TINY, out=residual)
-        residual += _VIF_NOISE
+        residual += VIF_NOISE
         gain *= gain
         gain *= var_x
         gain /= residual
-        carried += _sum_log1(gain)
-        total += _sum_log1(var_x / _VIF_NOISE)
-    return carried / total if total > 0 else 1.0
-
-
-def _sum_log1(x: Single) -> float:
-    """Sum of log(1 + x)."""
-    return float(np.log(1 + x).sum(dtype=np.float64))
+        carried += sum_log1(gain)
+    return carried / content if content > 0 else 1.0
 
 
 def qabf(f: Image, a: Image, b: Image, quirks: bool = True) -> float:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from util.allocator import keep_freed_memory
 from util.evaluation.comparison import Comparison, Measured, Scores, plain_names
@@ -169,6 +168,8 @@ def compare(
     result.methods = {name: {} for name in names}
     result.problems = {name: [] for name in names}
     outcomes = measure_all(jobs, metrics, protocol, plain, workers or available_workers())
+    from tqdm import tqdm  # here, for the processes that measure show no progress
+
     bar = tqdm(zip(jobs, outcomes, strict=True), total=len(jobs), disable=None if progress else True)
     for job, outcome in bar:
         for name, measured in outcome.methods.items():

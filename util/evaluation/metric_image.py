@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ Single = NDArray[np.float32]
 VIF_WINDOWS = [
     gaussian(radius, (2 * radius + 1) / 5) for radius in (8, 4, 2, 1)
 ]  # N = 17, 9, 5, 3: VIF's four scales
+VIF_NOISE = 2.0  # variance of the visual noise
 BOX_PIXELS = 49  # of the 7x7 windows of SSIM
 
 
@@ -70,6 +71,11 @@ class Image:
         return result
 
     @cached_property
+    def vif_content(self) -> float:
+        """The information in all VIF scales, see :func:`vif_content`."""
+        return vif_content(variance for _, _, variance in self.scales)
+
+    @cached_property
     def sobel(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Horizontal and vertical Sobel responses, zeros beyond the border."""
         return sobel(np.pad(self.samples, 1))
@@ -102,6 +108,16 @@ class Image:
             np.copyto(vertical, of_none, where=upright)
         np.copyto(horizontal, -1e-30, where=upright)
         return vertical / -horizontal
+
+
+def vif_content(variances: Iterable[Single]) -> float:
+    """Sum of log(1 + variance / noise) over all scales: what VIF compares with."""
+    return sum((sum_log1(variance / VIF_NOISE) for variance in variances), 0.0)
+
+
+def sum_log1(x: Single) -> float:
+    """Sum of log(1 + x)."""
+    return float(np.log(1 + x).sum(dtype=np.float64))
 
 
 def mean_product(sums_x: NDArray[Any], sums_y: NDArray[Any]) -> Single:

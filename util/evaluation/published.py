@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from util.config_io import read_yaml
 from util.evaluation.metrics import ALL_METRICS, PAPER_METRICS
 from util.images.named_datasets import TABLE_DATASETS
 
@@ -69,6 +68,8 @@ def published_tables(path: Path, numbers: Sequence[int | str]) -> list[Published
 
 def read_published(path: Path) -> dict[int | str, PublishedTable]:
     """The tables in a YAML file by number. Raises ValueError that names the file and the place."""
+    from util.config_io import read_yaml  # here, for it brings YAML, which only tables need
+
     content = read_yaml(path).get("tables")
     if not isinstance(content, dict):
         raise ValueError(f"{path}: the key tables must hold the tables by number")

@@ -12,7 +12,7 @@ import numpy as np
 
 from util.evaluation.filters import Array, correlate, correlate_all, gaussian
 from util.evaluation.measures import correlation_with, entropy, information, mean_squared_error, vif_ratio
-from util.evaluation.metric_image import Image, Single
+from util.evaluation.metric_image import Image, Single, vif_content
 
 _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _SSIM_WINDOW = gaussian(5, 1.5)
@@ -113,12 +113,13 @@ def _zoo_vif(reference: Scales, distorted: Scales) -> float:
     def covariance(x: Array, mean_x: Array, y: Array, mean_y: Array, window: Array) -> Single:
         return (correlate_all(x * y, window) - mean_x * mean_y).astype(np.float32)
 
-    return vif_ratio(
+    scales = (
         (covariance(x, mean_x, y, mean_y, window), var_x, var_y)
         for window, (x, mean_x, var_x), (y, mean_y, var_y) in zip(
             _VIF_WINDOWS, reference, distorted, strict=True
         )
     )
+    return vif_ratio(scales, vif_content(variance for _, _, variance in reference))
 
 
 def _ssim_maps(x: Array, y: Array, data_range: float) -> tuple[float, float]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tifffile
 
 ValueRange = tuple[float, float]
 OpenAs = Callable[[str, str], np.ndarray]
@@ -33,8 +32,6 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by the tag Orientat
     8: lambda values: np.rot90(values),
 }
 _ALPHA = 2  # of ExtraSamples; 1 has been multiplied with the others already, 0 is anything
-
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors are raised as well
 
 
 class Unreadable(ValueError):
@@ -112,6 +109,9 @@ def deep_tiff(content: bytes, most_pixels: float, plain: Callable[[], np.ndarray
     ``plain``: Pillow's reading of a grey image, upright, for compressions that only it knows. Raises Unreadable, and
     what tifffile raises.
     """
+    import tifffile  # here, for few images are TIFF, and it takes as long to import as ten others to read
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors are raised as well
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page: Any = file.pages[0]
         if page.dtype is None or page.dtype.kind == "b" or page.dtype == np.uint8:

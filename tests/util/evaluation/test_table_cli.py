@@ -224,7 +224,7 @@ def test_what_a_full_disk_leaves_untried_is_no_image(
 
 def test_evaluating_without_tables_loads_nothing_slow():
     """Which would take longer than fifty images do."""
-    slow = {"torch", "scipy", "matplotlib", "pandas"}
+    slow = {"torch", "scipy", "matplotlib", "pandas", "tifffile", "yaml"}
     code = f"import sys, evaluate, util.cli.evaluate_methods; sys.exit(bool({slow} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ABLATION.parents[1])
 

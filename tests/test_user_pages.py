@@ -16,10 +16,10 @@ from PIL import Image
 import evaluate
 import sample
 from tests.conftest import make_pair
+from tools.time_pages import USERS, page_of, steps
 from util.page import command as page
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "docs" / f"{user}.md" for user in ("researcher", "engineer", "clinician")]
 
 
 @pytest.fixture
@@ -72,16 +72,15 @@ def run(line: str) -> None:
             pytest.fail(f"nothing runs {line!r}")
 
 
-@pytest.mark.parametrize("user", PAGES, ids=lambda path: path.stem)
-def test_every_command_runs(user: Path, place: Path):
-    blocks = re.findall(r"^```(bash|python)\n(.*?)^```", user.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 2
-    for language, block in blocks:
+@pytest.mark.parametrize("user", USERS)
+def test_every_command_runs(user: str, place: Path):
+    found = list(steps(page_of(user).read_text(encoding="utf-8")))
+    assert len(found) >= 3
+    for _, language, command in found:
         if language == "python":
-            exec(compile(block, user.name, "exec"), {"__name__": "__main__"})
-            continue
-        for line in block.replace("\\\n", " ").splitlines():
-            run(line)
+            exec(compile(command, user, "exec"), {"__name__": "__main__"})
+        else:
+            run(command)
     made = {
         "researcher": [
             "runs/local/recon/smoke.png",
@@ -99,12 +98,12 @@ def test_every_command_runs(user: Path, place: Path):
         ],
         "clinician": ["fused/color/mri_pet.png", "fused/recon/mri_ct.png"],
     }
-    for name in made[user.stem]:
+    for name in made[user]:
         assert (place / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize("user", PAGES, ids=lambda path: path.stem)
-def test_every_page_says_how_long_it_took(user: Path):
-    table = user.read_text().split("## How long it took\n")[1]
+@pytest.mark.parametrize("user", USERS)
+def test_every_page_says_how_long_it_took(user: str):
+    table = page_of(user).read_text(encoding="utf-8").split("## How long it took\n")[1]
     rows = [line for line in table.splitlines() if line.startswith("|")][2:]
     assert rows and all(re.search(r"\d+(\.\d+)? (ms|s|min)( a pair)? \|$", row) for row in rows)

@@ -1,9 +1,10 @@
 """Runs the commands of a page for users, step by step, and prints how long each took, as Markdown.
 
-    python -m tools.time_pages engineer
+    python -m tools.time_pages engineer --write
 
 In a folder of its own with the sample pairs, and with what the pages name (ir.png, vi.png, frames, brain, data) made
 of them; frames are of 640x480. ``pip install`` is left out, and ``python app.py`` is timed until the page answers.
+``--write`` puts the times into the page, between ``<!-- times -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from PIL import Image
 from tools import resumable
 from util.cli.arguments import positive
 from util.files import project_root
-from util.markdown import markdown_rows
+from util.markdown import fill_card, markdown_rows
 
 USERS = ("researcher", "engineer", "clinician")
 SIZE = 640, 480
@@ -36,17 +37,24 @@ PATIENCE = 120.0  # seconds until the page must answer
 HEADS = ("step", "command", "time")
 
 
+def page_of(user: str) -> Path:
+    """Of one of :data:`USERS`."""
+    return project_root() / "docs" / f"{user}.md"
+
+
 def steps(text: str) -> Iterator[tuple[str, str, str]]:
-    """The heading, the language and each command of a page; a block of Python is one."""
-    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
-        heading, *rest = part.split("\n", 1)
-        for language, block in re.findall(
-            r"^```(bash|python)\n(.*?)^```", "".join(rest), re.DOTALL | re.MULTILINE
-        ):
-            if language == "python":
-                yield heading, language, block
-            else:
-                yield from ((heading, language, line) for line in block.replace("\\\n", " ").splitlines())
+    """The heading, the language and each command of a page; a block of Python is one.
+
+    Headings are of the second order; what stands before the first has none. Lines that are empty or remarks are no
+    commands, and one that ends in a backslash goes on in the next.
+    """
+    for part in re.split(r"^## ", f"\n{text}", flags=re.MULTILINE):
+        heading, _, rest = part.partition("\n")
+        for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", rest, re.DOTALL | re.MULTILINE):
+            lines = [block] if language == "python" else block.replace("\\\n", " ").splitlines()
+            yield from (
+                (heading, language, line) for line in lines if line.strip() and line.lstrip()[0] != "#"
+            )
 
 
 def prepare(place: Path, frames: int) -> None:
@@ -105,7 +113,7 @@ def _until_it_answers(words: list[str], place: Path, environment: dict[str, str]
 
 def table(user: str, frames: int) -> str:
     """A row a command. Raises ValueError."""
-    text = (project_root() / "docs" / f"{user}.md").read_text(encoding="utf-8")
+    text = page_of(user).read_text(encoding="utf-8")
     rows = []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
@@ -114,7 +122,7 @@ def table(user: str, frames: int) -> str:
             if command.startswith("pip "):
                 continue
             seconds = timed(language, command, place)
-            shown = "the block of Python" if language == "python" else f"`{command}`"
+            shown = "the block of Python" if language == "python" else f"`{' '.join(command.split())}`"
             rows.append([heading, shown, f"{seconds:.1f} s"])
     return markdown_rows(HEADS, *rows)
 
@@ -127,8 +135,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--frames", type=positive, default=12, metavar="N", help="of a sequence (default: %(default)s)"
     )
+    parser.add_argument("--write", action="store_true", help="put the times into the page too")
     args = parser.parse_args(argv)
-    return resumable.run(lambda: print(table(args.user, args.frames)))
+
+    def work() -> None:
+        rows = table(args.user, args.frames)
+        print(rows)
+        if args.write:
+            fill_card(page_of(args.user), {"times": rows})
+
+    return resumable.run(work)
 
 
 if __name__ == "__main__":

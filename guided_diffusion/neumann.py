@@ -3,18 +3,23 @@
 Beyond the border an image goes on as its reflection, the border pixel twice (half-sample symmetry). With a
 symmetric window the correlation is then a symmetric operator, its own adjoint, and the cosine transform
 diagonalises grad'grad with Neumann borders. torch has no cosine transform; the FFT of the image mirrored to
-twice its sides is one. Images are (B, C, H, W) of a floating type; every function works per image.
+twice its sides is one, and SciPy has one that is ten times as fast on the CPU. Images are (B, C, H, W) of a
+floating type; every function works per image.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 Window = Sequence[float]
+
+_BLOCK_DOWN, _BLOCK_ACROSS = 8, 16  # windows in a product
+_MANY = 7  # taps, from which on products are quicker
 
 
 def gaussian_window(sigma: float, radius: int | None = None) -> list[float]:
@@ -26,7 +31,49 @@ def gaussian_window(sigma: float, radius: int | None = None) -> list[float]:
 
 def correlate(image: Tensor, window: Window) -> Tensor:
     """Correlation with the symmetric, separable ``window`` (an odd number of taps) along both axes."""
+    if _MANY <= len(window) <= 2 * min(image.shape[-2:]) + 1 and _on_cpu(image):
+        planes = [_by_products(plane, tuple(window)) for plane in image.flatten(0, -3)]
+        return torch.stack(planes).view(image.shape)
     return _correlate_axis(_correlate_axis(image, window, -1), window, -2)
+
+
+def _on_cpu(image: Tensor) -> bool:
+    """Whether what is fastest on a CPU can be done, which is not recorded for gradients."""
+    recorded = image.requires_grad and torch.is_grad_enabled()
+    return image.device.type == "cpu" and image.dtype in (torch.float32, torch.float64) and not recorded
+
+
+def _by_products(image: Tensor, window: tuple[float, ...]) -> Tensor:
+    """:func:`correlate` of an (H, W) image, by products with banded matrices, each of a block of rows or columns:
+    on a CPU two to four times as fast as tap by tap, which goes through the memory once for each."""
+    radius, (height, width) = len(window) // 2, image.shape
+    high, wide = (
+        math.ceil(size / block) * block for size, block in ((height, _BLOCK_DOWN), (width, _BLOCK_ACROSS))
+    )
+    stride = wide + 2 * radius
+    extended = image.new_zeros((high + 2 * radius, stride))
+    extended[radius : radius + height, radius : radius + width] = image
+    for dim, size in enumerate((height, width)):
+        for target, source in ((0, radius), (size + radius, size)):
+            extended.narrow(dim, target, radius).copy_(extended.narrow(dim, source, radius).flip(dim))
+    count, band = high // _BLOCK_DOWN, _band(window, _BLOCK_DOWN, image.dtype)
+    tiles = extended.as_strided((count, band.shape[1], stride), (_BLOCK_DOWN * stride, stride, 1))
+    down = torch.bmm(band.expand(count, -1, -1), tiles).view(high, stride)
+    count, band = wide // _BLOCK_ACROSS, _band(window, _BLOCK_ACROSS, image.dtype, turned=True)
+    tiles = down.as_strided((count, high, band.shape[0]), (_BLOCK_ACROSS, stride, 1))
+    result = image.new_empty((high, wide))
+    blocks = result.as_strided((count, high, _BLOCK_ACROSS), (_BLOCK_ACROSS, wide, 1))
+    torch.bmm(tiles, band.expand(count, -1, -1), out=blocks)
+    return result[:height, :width]
+
+
+@lru_cache
+def _band(window: tuple[float, ...], block: int, dtype: torch.dtype, turned: bool = False) -> Tensor:
+    """(block, block + 2 radius): row k holds the window shifted by k; ``turned``: transposed, in order of memory."""
+    band = torch.zeros((block, block + len(window) - 1), dtype=dtype)
+    for row in range(block):
+        band[row, row : row + len(window)] = torch.tensor(window, dtype=dtype)
+    return band.T.contiguous() if turned else band
 
 
 def _correlate_axis(image: Tensor, window: Window, dim: int) -> Tensor:
@@ -79,14 +126,19 @@ def solve(right: Tensor, response: Callable[[Tensor], Tensor]) -> Tensor:
     """response(grad'grad) applied to ``right``, by a cosine transform.
 
     ``response``: from the eigenvalues of grad'grad, 0 ... 8, to factors; ``lambda e: 1 / (a + b * e)`` solves
-    (a + b grad'grad) f = right. The eigenvalues come as (2 H, W + 1) of the mirrored half spectrum.
+    (a + b grad'grad) f = right. The eigenvalues come as (H, W) or, of the mirrored half spectrum, (2 H, W + 1).
     """
     height, width = right.shape[-2:]
+    down, across = (_eigenvalues(size, right.device) for size in (height, width))
+    if _on_cpu(right):
+        from scipy.fft import dctn, idctn  # here, for it takes long to import, and only this needs it
+
+        factors = response((down[:height, None] + across[None, :width]).to(right.dtype))
+        spectrum = torch.from_numpy(dctn(right.detach().numpy(), axes=(-2, -1), norm="ortho")) * factors
+        return torch.from_numpy(idctn(spectrum.numpy(), axes=(-2, -1), norm="ortho", overwrite_x=True))
     mirrored = torch.cat((right, right.flip(-1)), dim=-1)
     mirrored = torch.cat((mirrored, mirrored.flip(-2)), dim=-2)
-    eigenvalues = (
-        _eigenvalues(height, right.device)[:, None] + _eigenvalues(width, right.device)[None, : width + 1]
-    )
+    eigenvalues = down[:, None] + across[None, : width + 1]
     spectrum = torch.fft.rfft2(mirrored) * response(eigenvalues.to(right.dtype))
     return torch.fft.irfft2(spectrum, s=mirrored.shape[-2:])[..., :height, :width]
 

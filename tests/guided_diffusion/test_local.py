@@ -238,6 +238,24 @@ def test_fusion_mirrors_with_its_sources() -> None:
         assert torch.allclose(a, b.flip(-1), atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 1, 64, 96), (2, 3, 37, 53), (1, 1, 9, 130), (1, 2, 3, 5)])
+def test_the_quick_ways_of_a_cpu_are_those_of_other_devices(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """Whatever sides, blocks and windows; gradients go the ways that every device has."""
+    x = torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    recorded = x.clone().requires_grad_()
+    bound = {torch.float32: 2e-6, torch.float64: 1e-14}[dtype]
+    for sigma in (0.7, 1.5, 3.0):
+        slow = neumann.blur(recorded, sigma)
+        assert slow.requires_grad and slow.shape == shape
+        assert float((neumann.blur(x, sigma) - slow.detach()).abs().max()) < bound
+    slow = neumann.solve(recorded, lambda e: 1 / (1 + 40 * e))
+    quick = neumann.solve(x, lambda e: 1 / (1 + 40 * e))
+    assert slow.requires_grad and quick.shape == shape and float((quick - slow.detach()).abs().max()) < bound
+
+
 def test_a_wide_blur_is_a_gaussian_on_mirrored_borders() -> None:
     """The cosine transform's response is that of diffusion on the grid; a sampled Gaussian differs by O(sigma^-2)."""
     image = noise(7, 1, 1, 60, 90).clamp(-1, 1)

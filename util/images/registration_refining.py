@@ -16,8 +16,8 @@ import numpy as np
 from util.images.mappings import Mapping, lifted, lowered
 from util.images.registration import edge_strength
 
-MOST_SAMPLES = 600_000
-"""Values of both maps that are looked at; more images are sampled at random."""
+FEW_SAMPLES, MOST_SAMPLES = 100_000, 300_000
+"""Values of the maps that are looked at from each beginning, and at last; chosen at random where there are more."""
 BINS = 32
 SEED = 3407
 MARGIN = 0.06
@@ -41,8 +41,8 @@ def new_method() -> Any:
 def direction_maps(image: np.ndarray, sigma: float = 1.5) -> np.ndarray:
     """(3, H, W) float32: the structure tensor of each pixel of (H, W) grey levels, over the mean strength around.
 
-    Its entries are along the rows, along the columns, and both at once, times the root of two; its trace is how strong
-    the edge is, 0 to 3.
+    Its entries are of slopes along the rows, along the columns, and both, times the root of two; its trace is how
+    strong the edge is, 0 to 3.
     """
     slopes, around = edge_strength(image, sigma)
     strength = np.hypot(*slopes)
@@ -63,29 +63,52 @@ def refine(moving: np.ndarray, fixed: np.ndarray, begun: Sequence[Mapping]) -> t
     # Entries are slices of a volume. Interpolation must not leave it, and the transform stays in its plane.
     volume = sitk.GetImageFromArray(np.concatenate([there[:1], there, there[-1:]]))
     volume.SetOrigin((0.0, 0.0, -1.0))
-    grid = sitk.GetImageFromArray(here)
+    images = sitk.GetImageFromArray(here), volume
+    rough, fine = _method(here.shape, FEW_SAMPLES, 1.0), _method(here.shape, MOST_SAMPLES, 0.25)
+    before = [_agreement(fine, images, lifted(mapping, fixed.shape)) for mapping in begun]
+    found = [_climb(rough, images, mapping, fixed.shape) for mapping in begun]
+    best = max(found, key=lambda mapping: _agreement(fine, images, lifted(mapping, fixed.shape)))
+    best = _climb(fine, images, best, fixed.shape)
+    return best, [*before, _agreement(fine, images, lifted(best, fixed.shape))]
+
+
+def _method(shape: tuple[int, ...], samples: int, step: float) -> Any:
+    """A search on a volume of (N, H, W) that looks at so many of its values and begins with such a step in pixels."""
+    import SimpleITK
+
+    sitk: Any = SimpleITK
     method = new_method()
     method.SetMetricAsCorrelation()
-    method.SetMetricFixedMask(sitk.GetImageFromArray(_middle(here.shape)))
-    method.SetOptimizerAsRegularStepGradientDescent(1.0, 0.002, 200, 0.6, 1e-9)
+    method.SetMetricFixedMask(sitk.GetImageFromArray(_middle(shape)))
+    method.SetOptimizerAsRegularStepGradientDescent(step, 0.002, 100, 0.6, 1e-9)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetOptimizerWeights([1, 1, 0, 1, 1, 0, 0, 0, 0, 1, 1, 0])
-    if here.size > MOST_SAMPLES:
+    values = int(np.prod(shape))
+    if values > samples:
         method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(MOST_SAMPLES / here.size, SEED)
-    found: list[tuple[float, Mapping]] = []
-    before: list[float] = []
-    for mapping in begun:
-        transform = lifted(mapping, fixed.shape)
-        method.SetInitialTransform(transform, inPlace=True)
-        try:
-            before.append(-method.MetricEvaluate(grid, volume))
-            method.Execute(grid, volume)
-            found.append((-method.MetricEvaluate(grid, volume), lowered(transform)))
-        except RuntimeError:  # it has left the image
-            before.append(0.0)
-    reached, best = max(found, key=lambda each: each[0], default=(0.0, begun[0]))
-    return best, [*before, reached]
+        method.SetMetricSamplingPercentage(samples / values, SEED)
+    return method
+
+
+def _agreement(method: Any, images: tuple[Any, Any], transform: Any) -> float:
+    """The squared correlation of the two volumes, 0 to 1; 0 where they do not overlap."""
+    method.SetInitialTransform(transform, inPlace=True)
+    try:
+        return max(0.0, -method.MetricEvaluate(*images))  # the largest number where no value was looked at
+    except RuntimeError:
+        return 0.0
+
+
+def _climb(method: Any, images: tuple[Any, Any], begun: Mapping, shape: tuple[int, ...]) -> Mapping:
+    """Where a search from ``begun`` ends; there itself where it leaves the image. ``shape``: (H, W) of the grid."""
+    transform = lifted(begun, shape)
+    if _agreement(method, images, transform) == 0:
+        return begun
+    try:
+        method.Execute(*images)
+    except RuntimeError:
+        return begun
+    return lowered(transform)
 
 
 def _middle(shape: tuple[int, ...]) -> np.ndarray:

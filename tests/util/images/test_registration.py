@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 import ddfm
 import sample
@@ -19,6 +20,7 @@ from tools.measure_registration import displacement, distance
 from util.images.image_io import read_image
 from util.images.registering import bring_onto
 from util.images.registration import FEATHER, Registration, continued, measure_shift, overlap, warp
+from util.images.registration_refining import direction_maps, refine
 from util.images.registration_search import RegistrationError, can_register, check_register, register
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -179,3 +181,37 @@ def test_a_registration_says_what_it_is():
     found = Registration(np.eye(2), np.zeros(2), "affine", 2.04, (0.1, 0.25))
     assert str(found) == "affine, misfit 2.0 pixels, information 0.100 -> 0.250"
     assert json.loads(json.dumps(found.describe()))["misfit"] == 2.04
+
+
+def test_edges_are_told_by_how_they_run():
+    rows, columns = np.mgrid[:48, :48]
+    down, across, both = (
+        direction_maps(np.where(half, 200.0, 20.0)) for half in (columns < 24, rows < 24, rows + columns < 48)
+    )
+    strongest = [maps[:, 24, 24] for maps in (down, across, both)]
+    assert strongest[0][0] > 1 and strongest[1][1] > 1
+    assert max(strongest[0][1], strongest[1][0], abs(strongest[0][2]), abs(strongest[1][2])) < 1e-3
+    assert (
+        strongest[2][0]
+        == pytest.approx(strongest[2][1])
+        == pytest.approx(strongest[2][2] / np.sqrt(2), rel=1e-3)
+    )
+    noise = np.random.default_rng(0).uniform(0, 255, (64, 64))
+    assert 0 < (direction_maps(noise)[:2].sum(axis=0)).max() <= 3 + 1e-5
+
+
+@needs_itk
+def test_refining_finds_a_small_misfit_and_leaves_none_that_is_lost():
+    fixed = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(160, 200)), 2.0)
+    fixed = 255 * (fixed - fixed.min()) / np.ptp(fixed)
+    known = displacement((160, 200), (1.5, -1.0), 1.01, 0.5)
+    moving = 255 - warp(fixed, known, (160, 200))  # the other sensor sees warm as dark
+    nothing = np.eye(2), np.zeros(2)
+    (matrix, offset), (before, after) = refine(moving, fixed, [nothing])
+    found = Registration(matrix, offset, "affine", 0.0, (0.0, 0.0))
+    still = Registration(*nothing, "affine", 0.0, (0.0, 0.0))
+    assert distance((160, 200), still, known, found) < 0.05
+    assert after > 2 * before
+    lost = np.eye(2), np.array([5000.0, 0.0])
+    mapping, (nowhere, end) = refine(moving, fixed, [lost])
+    assert mapping is lost and nowhere == end == 0

@@ -8,8 +8,10 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,19 +133,22 @@ def write_sequence(
     pairs = itertools.islice(_numbered(align(paired(*sides)), fuser), limit)
     kept: list[Path] = []
     rest = _after_those_done(pairs, fuser, folder, description, marks, kept, overwrite)
+
+    def jobs(writer: VideoWriter | None) -> Iterator[Callable[[], None]]:
+        for count, frame in enumerate(fuser.fuse(rest)):
+            if writer is not None and count == 0:
+                _replay(writer, kept)
+            found = {} if align.outcome is None else {"registration": align.outcome}
+            yield partial(_write, folder, frame, marks.pop(frame.number), {**description, **found}, writer)
+
     made = 0
     rate = sides[1].rate or sides[0].rate or RATE
     failed = ""
     with contextlib.nullcontext() if target is None else VideoWriter(target, rate) as writer:
         try:
-            for frame in fuser.fuse(rest):
-                if writer is not None and made == 0:
-                    _replay(writer, kept)
-                found = {} if align.outcome is None else {"registration": align.outcome}
-                _write(folder, frame, marks.pop(frame.number), {**description, **found})
-                made += 1
-                if writer is not None:
-                    writer.add(frame.image)
+            with contextlib.closing(_done_behind(jobs(writer))) as done:
+                for _ in done:
+                    made += 1
         except (ValueError, OSError) as error:
             if not made and not kept:
                 raise
@@ -186,11 +191,44 @@ def _after_those_done(
         yield number, ir, vi
 
 
-def _write(folder: Path, frame: FusedFrame, mark: str, description: dict[str, Any]) -> None:
+def _done_behind(jobs: Iterator[Callable[[], None]]) -> Generator[None, None, None]:
+    """Each job once it is done, in order, by a thread that does one while the next comes.
+
+    Raises what comes of getting jobs and of doing them, after those before.
+    """
+    last: Future[None] | None = None
+    failed: Exception | None = None
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for job in jobs:
+                before, last = last, None
+                if before is not None:
+                    before.result()
+                    yield
+                last = pool.submit(job)
+        except (ValueError, OSError) as error:
+            failed = error
+        if last is not None:
+            last.result()
+            yield
+    if failed is not None:
+        raise failed
+
+
+def _write(
+    folder: Path, frame: FusedFrame, mark: str, description: dict[str, Any], writer: VideoWriter | None
+) -> None:
+    """The frame as a file, and in the video. Raises OSError that names what cannot be written."""
     text = {
         "Software": f"DDFM {description['versions']['ddfm']}",
         "fingerprint": mark,
         "state": json.dumps(frame.state),
         "ddfm": json.dumps({**description, "frame": frame.number, "time": frame.time}),
     }
-    write_png(folder / f"{frame.number:06d}.png", frame.image, text, effort=1)
+    path = folder / f"{frame.number:06d}.png"
+    try:
+        write_png(path, frame.image, text, effort=1)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
+    if writer is not None:
+        writer.add(frame.image)

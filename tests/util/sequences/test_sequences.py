@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from util.images.image_io import read_image
 from util.images.png import png_header_text
 from util.images.registration_search import can_register
 from util.presets import preset
+from util.sequences import run
 from util.sequences.frames import Frame, Frames, SequenceError, can_read_videos, open_frames
 from util.sequences.pairing import by_time, paired
 from util.sequences.steady import HOLD, Steady, calm
@@ -208,6 +212,60 @@ def test_an_interruption_while_the_video_is_written_leaves_no_part_and_can_be_go
     monkeypatch.setattr(VideoWriter, "add", add)
     assert sample.main(line(folders, tmp_path / "out")) == 0
     assert len(list(open_frames(tmp_path / "out/video.mp4", "fused"))) == 40
+
+
+@pytest.mark.parametrize("full", [0, 3])
+def test_a_frame_that_cannot_be_written_is_named_and_those_before_are_whole(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    full: int,
+):
+    """Also where the next has been fused meanwhile."""
+    write = run.write_png
+
+    def short_of_space(path: Path, *rest: Any, **options: Any) -> None:
+        if path.name == f"{full:06d}.png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, *rest, **options)
+
+    monkeypatch.setattr(run, "write_png", short_of_space)
+    assert sample.main(line(folders, tmp_path / "out")) == (1 if full else 2)
+    assert f"{full:06d}.png: cannot be written (No space left on device)" in caplog.text
+    assert len(frames_of(tmp_path / "out")) == full
+    if full and can_read_videos():
+        assert len(list(open_frames(tmp_path / "out/video.mp4", "fused"))) == full
+    monkeypatch.setattr(run, "write_png", write)
+    assert sample.main(line(folders, tmp_path / "out")) == 0
+    assert len(frames_of(tmp_path / "out")) == 6
+
+
+@pytest.mark.parametrize("failing", ["getting", "doing"])
+def test_jobs_are_done_in_order_by_another_thread_while_the_next_come(failing: str):
+    order: list[tuple[str, int]] = []
+    threads: set[int] = set()
+
+    def job(number: int) -> None:
+        threads.add(threading.get_ident())
+        if failing == "doing" and number == 3:
+            raise OSError("the third")
+        order.append(("done", number))
+
+    def jobs() -> Iterator[Callable[[], None]]:
+        for number in range(5):
+            if failing == "getting" and number == 3:
+                raise ValueError("the third")
+            order.append(("come", number))
+            yield partial(job, number)
+
+    finished = 0
+    with pytest.raises((ValueError, OSError), match="the third"):
+        for _ in run._done_behind(jobs()):
+            finished += 1
+            assert ("done", finished - 1) in order
+    assert finished == 3 and [number for what, number in order if what == "done"] == [0, 1, 2]
+    assert len(threads) == 1 and threading.get_ident() not in threads
 
 
 def test_a_summary_that_cannot_be_printed_is_told(

@@ -105,5 +105,6 @@ def test_every_command_runs(user: str, place: Path):
 @pytest.mark.parametrize("user", USERS)
 def test_every_page_says_how_long_it_took(user: str):
     table = page_of(user).read_text(encoding="utf-8").split("## How long it took\n")[1]
+    assert re.search(r"<!-- times -->\n(\|.*\n)+<!-- end -->\n", table)  # where tools.time_pages puts them
     rows = [line for line in table.splitlines() if line.startswith("|")][2:]
     assert rows and all(re.search(r"\d+(\.\d+)? (ms|s|min)( a pair)? \|$", row) for row in rows)

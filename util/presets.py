@@ -49,6 +49,12 @@ OWN = {
     ),
     "local_fast": PresetFiles("its closed form alone, without a prior: the fastest", "local_fast"),
     "quick": PresetFiles("released, from a warm start: 25 evaluations, and no cropping", "quick", "quick"),
+    "grey": PresetFiles(
+        "released, by the grey prior: 100 evaluations, most of them where little noise is left",
+        "fusion_config",
+        "grey",
+        "grey",
+    ),
 }
 
 

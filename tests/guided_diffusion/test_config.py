@@ -36,6 +36,16 @@ def test_the_quick_files_take_25_evaluations_and_change_nothing_else_but_the_siz
     assert step_count(GaussianDiffusion.from_config(diffusion), fusion.warm_start) == 25
 
 
+def test_the_grey_file_takes_as_many_steps_as_the_default_most_of_them_near_the_clean_image():
+    diffusion = from_mapping(DiffusionConfig, read_yaml("configs/diffusion_config_grey.yaml"), "d")
+    assert diffusion == DiffusionConfig(timestep_respacing=diffusion.timestep_respacing)
+    grey, default = (GaussianDiffusion.from_config(config) for config in (diffusion, DiffusionConfig()))
+    assert grey.num_timesteps == default.num_timesteps == 100
+    for process, near in ((grey, 60), (default, 20)):
+        assert (process.timestep_map < 200).sum() == near
+        assert (process.timestep_map[0], process.timestep_map[-1]) == (0, 999)
+
+
 def test_published_files_with_unquoted_lists_and_capital_booleans(tmp_path: Path):
     path = tmp_path / "m.yaml"
     path.write_text(

@@ -55,6 +55,8 @@ def test_every_configuration_of_fusion_is_in_a_preset():
     assert ddfm.preset("exp_3").fusion.em == ddfm.FixedBalance(phi=0.1, roles="released")
     assert ddfm.preset("exp_2_paper").fusion.em == ddfm.Paper(tv=False)
     assert ddfm.preset("quick").diffusion.timestep_respacing == 62
+    assert ddfm.preset("grey").model_config == "grey"
+    assert ddfm.preset("grey").diffusion.timestep_respacing == "60,14,10,8,8"
 
 
 def test_help_lists_them_with_a_line_each(capsys: pytest.CaptureFixture[str]):

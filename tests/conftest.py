@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,17 @@ def golden(name: str) -> dict[str, np.ndarray]:
     """The arrays of one golden file."""
     with np.load(GOLDEN / name) as arrays:
         return {key: arrays[key] for key in arrays.files}
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """With what the project's logger says, which does not go on to the root, where pytest listens."""
+    logger = logging.getLogger("ddfm")
+    logger.propagate = False  # as the first run of a process leaves it
+    if caplog.handler not in logger.handlers:
+        logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @dataclass(frozen=True)

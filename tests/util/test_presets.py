@@ -172,8 +172,6 @@ def test_settings_of_folders_are_refused_for_images(work: Path):
 
 
 def test_the_files_are_named(caplog: pytest.LogCaptureFixture):
-    logging.getLogger("ddfm").propagate = True
     with caplog.at_level(logging.INFO, "ddfm"):
         ddfm.preset("quick")
-    logging.getLogger("ddfm").propagate = False
     assert "preset quick: fusion_config_quick.yaml, diffusion_config_quick.yaml" in caplog.text

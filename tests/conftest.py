@@ -23,11 +23,14 @@ from guided_diffusion.script_util import create_model
 from guided_diffusion.unet import UNetModel
 from tests import chromium
 from util.config_io import read_yaml
+from util.logger import get_logger
 
 settings.register_profile("any machine", deadline=None)  # slow ones fail no test
 settings.load_profile("any machine")
 if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)  # the networks here are so small that more threads only wait for each other
+
+get_logger()  # as the first run of a process leaves it, whichever test is the first
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -42,7 +45,6 @@ def golden(name: str) -> dict[str, np.ndarray]:
 def caplog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """With what the project's logger says, which does not go on to the root, where pytest listens."""
     logger = logging.getLogger("ddfm")
-    logger.propagate = False  # as the first run of a process leaves it
     if caplog.handler not in logger.handlers:
         logger.addHandler(caplog.handler)
     yield caplog

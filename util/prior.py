@@ -19,7 +19,8 @@ from guided_diffusion.script_util import empty_model
 from guided_diffusion.tiling import tile_large_images
 from guided_diffusion.typed import ConfigError, from_mapping
 from guided_diffusion.unet import AttentionBlock, UNetModel
-from util.checkpoint import CheckpointError, PriorInfo, load_prior, locate, obtain
+from util.checkpoint import CheckpointError, PriorInfo, locate, obtain
+from util.checkpoint.loading import load_prior
 from util.config_io import read_yaml
 from util.configs import find_config
 from util.device import check_precision, choose_device, device_label

@@ -22,7 +22,8 @@ from guided_diffusion.script_util import empty_model
 from guided_diffusion.typed import ConfigError
 from tests.fuzz.mutations import mutate
 from tests.hostile_checkpoints import archive, records, saved
-from util.checkpoint import CheckpointError, read_state_dict
+from util.checkpoint import CheckpointError
+from util.checkpoint.loading import read_state_dict
 from util.files import project_root
 from util.images.image_io import ImageError, read_image
 from util.prior import read_config

@@ -27,7 +27,7 @@ from tools.training.grey import grey_weights
 from tools.training.photos import load_photos
 from tools.training.recipe import Recipe
 from tools.training.validation import sigma_timestep, validate
-from util.checkpoint import load_prior
+from util.checkpoint.loading import load_prior
 
 
 @pytest.fixture(autouse=True, scope="module")

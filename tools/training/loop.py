@@ -28,7 +28,7 @@ from tools.training.grey import grey_weights
 from tools.training.recipe import Recipe, learning_rate, make_batch
 from tools.training.team import Team
 from tools.training.validation import validate
-from util.checkpoint import read_state_dict
+from util.checkpoint.loading import read_state_dict
 from util.files import write_atomically
 from util.process import noted_signals
 

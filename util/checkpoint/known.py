@@ -29,6 +29,30 @@ OFFICIAL = KnownFile(
 COMPACT_SHA256 = "dc7ba0b386cf883d7dd9baac683b279792a529d397b8035a4ee0043f8331e278"  # of models/compact.pt
 GREY_SHA256 = "44f4dbcff5a81a991a6650ae68da3560ac01dff9c8b5d2b2c351b633cc3577fc"  # of models/compact_grey.pt
 
+
+@dataclass(frozen=True)
+class PriorInfo:
+    """Which prior made an image. ``official`` only if the file has the hash of the published one."""
+
+    file: str
+    sha256: str
+    parameters: int
+
+    @property
+    def official(self) -> bool:
+        return self.sha256 == OFFICIAL.sha256
+
+    @property
+    def compact(self) -> bool:
+        """Whether the file is the compact prior that comes with this repository."""
+        return self.sha256 == COMPACT_SHA256
+
+    @property
+    def grey(self) -> bool:
+        """Whether the file is the prior for grey images that comes with this repository."""
+        return self.sha256 == GREY_SHA256
+
+
 OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began its files until 1.6
 
 REMEDY = (

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from util.checkpoint.known import COMPACT_SHA256, GREY_SHA256, OFFICIAL, CheckpointError
+from util.checkpoint.known import CheckpointError, PriorInfo
 from util.checkpoint.origin import read_origin
 from util.checkpoint.reading import CheckpointFile, open_checkpoint
 from util.checkpoint.stored import StoredTensor
 from util.checkpoint.unwrap import Weights, unwrap
 
 log = logging.getLogger("ddfm")
-
-
-@dataclass(frozen=True)
-class PriorInfo:
-    """Which prior made an image. ``official`` only if the file has the hash of the published one."""
-
-    file: str
-    sha256: str
-    parameters: int
-
-    @property
-    def official(self) -> bool:
-        return self.sha256 == OFFICIAL.sha256
-
-    @property
-    def compact(self) -> bool:
-        """Whether the file is the compact prior that comes with this repository."""
-        return self.sha256 == COMPACT_SHA256
-
-    @property
-    def grey(self) -> bool:
-        """Whether the file is the prior for grey images that comes with this repository."""
-        return self.sha256 == GREY_SHA256
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from util.checkpoint import PriorInfo
+
 
 def origin_of(run: dict[str, Any]) -> tuple[str, str]:
     """Which prior made the images, in a word, and all that made them, in a sentence.
@@ -20,8 +22,6 @@ def origin_of(run: dict[str, Any]) -> tuple[str, str]:
         if em["variant"] == "local_fast":
             return "no prior", "no diffusion prior, local fusion in closed form"
         return "no prior", f"no diffusion prior, iterations alone, {steps}, {how}"
-    from util.checkpoint import PriorInfo  # here, for it brings torch, which evaluating does without
-
     info = PriorInfo(**run["prior"])
     size = f"{info.parameters:,} parameters, sha256 {info.sha256[:12]}"
     warm = run["fusion_config"].get("warm_start")

@@ -21,7 +21,8 @@ from guided_diffusion.script_util import create_model
 from tests.conftest import TINY, PriorFiles
 from tools import train_prior
 from util import checkpoint
-from util.checkpoint import CheckpointError, load_prior
+from util.checkpoint import CheckpointError
+from util.checkpoint.loading import load_prior
 
 
 def meta_model():
@@ -128,7 +129,7 @@ def test_unfinished_download_of_the_official_file(tmp_path: Path):
 def test_only_the_published_hash_is_official(tiny_prior: PriorFiles, monkeypatch: pytest.MonkeyPatch):
     sha256 = hashlib.sha256(tiny_prior.checkpoint.read_bytes()).hexdigest()
     official = dataclasses.replace(checkpoint.OFFICIAL, sha256=sha256)
-    monkeypatch.setattr("util.checkpoint.loading.OFFICIAL", official)
+    monkeypatch.setattr("util.checkpoint.known.OFFICIAL", official)
     assert load_prior(meta_model(), tiny_prior.checkpoint, "c.yaml").official
 
 

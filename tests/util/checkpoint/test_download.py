@@ -287,7 +287,7 @@ def test_known_file_is_checked(
     published = dataclasses.replace(
         known.OFFICIAL, size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest(), url=url
     )
-    for module in ("known", "__main__", "loading"):
+    for module in ("known", "__main__"):
         monkeypatch.setattr(f"util.checkpoint.{module}.OFFICIAL", published)
     server.content = CONTENT[:-1] + b"x"
     assert fetch(url) == 1

@@ -15,8 +15,9 @@ import torch
 from guided_diffusion.script_util import create_model
 from tests import hostile_checkpoints as hostile
 from tests.conftest import TINY, PriorFiles, run_with_network
-from util.checkpoint import CheckpointError, load_prior, read_state_dict
+from util.checkpoint import CheckpointError
 from util.checkpoint.__main__ import main
+from util.checkpoint.loading import load_prior, read_state_dict
 from util.memory import peak_bytes
 
 

@@ -15,9 +15,10 @@ import pytest
 
 from tests.conftest import PriorFiles
 from tests.util.checkpoint.test_hostile_checkpoints import meta_model
-from util.checkpoint import CheckpointError, load_prior
+from util.checkpoint import CheckpointError
 from util.checkpoint import download as download_module
 from util.checkpoint.__main__ import main
+from util.checkpoint.loading import load_prior
 from util.checkpoint.origin import origin_path, part_path
 
 BODY = bytes(range(256)) * 400

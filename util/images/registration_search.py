@@ -37,6 +37,8 @@ LEAST_STEP = 0.01
 """By which part it must grow from a transform to a more general one."""
 LEAST_OVERLAP = 0.4
 """The part of the grid that must be covered."""
+BINS = 32
+"""Of the joint histogram, a side."""
 MOST_SAMPLES = 200_000, 40_000
 """Pixels of a level that are looked at in the search, chosen at random; the second of slices."""
 _REMEDY = "pip install -r requirements-register.txt, or register the images first"
@@ -169,6 +171,7 @@ class _Search:
 
     def _method(self, start: sitk.AffineTransform) -> sitk.ImageRegistrationMethod:
         method = new_method()
+        method.SetMetricAsMattesMutualInformation(BINS)
         method.SetMovingInitialTransform(start)
         return method
 

@@ -159,7 +159,7 @@ def write_pictures(args: argparse.Namespace, tables: list[Table], results: list[
         for path in paths + write_radars(args.pictures, tables) + write_boxes(args.pictures, results):
             log.info(f"wrote {path}")
     if args.report:
-        from util.evaluation.report import write_report
+        from util.evaluation.report.page import write_report
 
         write_report(args.report, tables, results, args.report_pairs, args.report_side, args.stems)
         log.info(f"wrote {args.report}, {args.report.stat().st_size / 1e6:.1f} MB")

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.denoise import clean_sources
-from guided_diffusion.em_local import Local, LocalFast
+from guided_diffusion.denoising.sources import clean_sources
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
+from guided_diffusion.local.em import Local, LocalFast
 from guided_diffusion.neumann import blur
 from util.markdown import markdown_rows
 

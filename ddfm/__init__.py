@@ -6,10 +6,10 @@ fuse(open_prior(), ["infrared.png", "visible.png"]).save("fused.png")
 
 from guided_diffusion.admm import FixedBalance
 from guided_diffusion.config import DiffusionConfig, RuntimeConfig
-from guided_diffusion.em_local import Local, LocalFast
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
 from guided_diffusion.fusion_config import FusionConfig
+from guided_diffusion.local.em import Local, LocalFast
 from guided_diffusion.prior import NetworkPrior, Prior, diffusers_prior, function_prior
 from guided_diffusion.rectification import RECTIFICATIONS, Rectification
 from guided_diffusion.samplers import SAMPLERS, Sampler

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guided_diffusion.em_local import LocalFast
-from guided_diffusion.local_weights import detect_task, level_weights
+from guided_diffusion.denoising.source_noise import GREY, estimate_sigma
+from guided_diffusion.local.em import LocalFast
+from guided_diffusion.local.weights import detect_task, level_weights
 from guided_diffusion.rectification import Rectification
-from guided_diffusion.source_noise import GREY, estimate_sigma
 
 STACKS = ("focus", "exposure")
 

@@ -24,10 +24,10 @@ class FusionConfig:
     begin at the timestep nearest below it, from EM alone with noise added, instead of from noise. ``ir_range``,
     ``vi_range``: the two values of images of more than 8 bits that become black and white (None: percentiles of
     each image; ``sequence``: one range for all images of a folder); ``ranges``: the same, one for each of any number
-    of sources. ``noise``: of the sources, taken off before fusion, see :mod:`guided_diffusion.denoise`; ``prior`` of
-    ``noise`` asks the prior for nothing else. ``samples``: how many are drawn for a mean and a spread, see
-    :mod:`guided_diffusion.samples`. ``register``: how the others are brought onto the last source. ``runtime``: how
-    the work is done.
+    of sources. ``noise``: of the sources, taken off before fusion, see :mod:`guided_diffusion.denoising.sources`;
+    ``prior`` of ``noise`` asks the prior for nothing else. ``samples``: how many are drawn for a mean and a spread,
+    see :mod:`guided_diffusion.samples`. ``register``: how the others are brought onto the last source. ``runtime``:
+    how the work is done.
     """
 
     em: Rectification[Any] = field(

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.admm import FixedBalance
-from guided_diffusion.em_local import Local, LocalFast
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.local.em import Local, LocalFast
 from guided_diffusion.typed import ConfigError, Table, from_mapping
 from guided_diffusion.ycbcr import full_range_luma, rgb_to_ycbcr, studio_luma_of_grey, ycbcr_to_rgb
 

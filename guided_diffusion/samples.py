@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guided_diffusion.denoise import noisy_state
+from guided_diffusion.denoising.sources import noisy_state
 from guided_diffusion.fusion import fuse
 from guided_diffusion.noise import Size
 from guided_diffusion.prior import Prior
@@ -54,7 +54,7 @@ def sample_grey(prior: Prior, image: Tensor, sigma: float, seeds: Sequence[int])
 
     A noisy image, scaled, is a state x_t of the prior's process at the timestep of its noise. Ancestral steps from
     there to x_0 draw from p(x_0 | x_t), which is the posterior of the clean image: nothing is approximated but by
-    the prior and its steps. Three channels as in :func:`~guided_diffusion.denoise.denoise_grey`.
+    the prior and its steps. Three channels as in :func:`~guided_diffusion.denoising.sources.denoise_grey`.
 
     image: (1, 1, H, W) luma in [-1, 1], H and W fitting the prior. Returns (K, 1, H, W), clipped to [-1, 1].
     """

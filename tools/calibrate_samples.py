@@ -21,15 +21,15 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.denoise import clean_sources
-from guided_diffusion.em_local import Local, LocalFast
+from guided_diffusion.denoising.source_noise import GREY
+from guided_diffusion.denoising.sources import clean_sources
 from guided_diffusion.fusion import fuse
-from guided_diffusion.local_weights import Task, task_of_names
+from guided_diffusion.local.em import Local, LocalFast
+from guided_diffusion.local.weights import Task, task_of_names
 from guided_diffusion.prior import Prior
 from guided_diffusion.rectification import Rectification
 from guided_diffusion.samplers import ddpm_loop
 from guided_diffusion.samples import Spread, add_samples, draw_sources, sample_seeds
-from guided_diffusion.source_noise import GREY
 from guided_diffusion.ycbcr import luma_tensor
 from tools import resumable
 from tools.compare_rectifications import noisy

@@ -15,8 +15,8 @@ from typing import get_args
 
 import numpy as np
 
-from util.evaluation.colour_measures import HEADINGS, measures
 from util.evaluation.folders import Triple, find_triples
+from util.evaluation.measures.colour import HEADINGS, measures
 from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
 from util.images.image_io import read_image
 from util.images.pairs import PairFiles, fitted_size, load_pair

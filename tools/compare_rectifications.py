@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from guided_diffusion.local_weights import task_of_names
+from guided_diffusion.local.weights import task_of_names
 from guided_diffusion.ycbcr import luma_tensor
 from tools import resumable
 from tools.ways_of_fusing import Way, ways

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from guided_diffusion.em_local import LocalFast
+from guided_diffusion.local.em import LocalFast
 from tools import resumable
 from util.cli.arguments import positive
 from util.door import fuse
@@ -33,10 +33,10 @@ from util.evaluation.metrics import evaluate
 from util.evaluation.tables import printed
 from util.images.image_io import read_image
 from util.images.levels import round_to_uint8
-from util.images.mappings import Mapping, after, inverse
 from util.images.pairs import find_pairs
-from util.images.registration import Registration, Size, overlap, warp
-from util.images.registration_search import register
+from util.images.registration.mappings import Mapping, after, inverse
+from util.images.registration.placement import Registration, Size, overlap, warp
+from util.images.registration.search import register
 from util.images.source_folders import source_folders
 from util.markdown import markdown_rows
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.denoise import clean_sources
-from guided_diffusion.em_local import Local, LocalFast
+from guided_diffusion.denoising.sources import clean_sources
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.local_weights import Task
+from guided_diffusion.local.em import Local, LocalFast
+from guided_diffusion.local.weights import Task
 from guided_diffusion.neumann import blur
 from guided_diffusion.prior import Prior
 from guided_diffusion.rectification import Rectification

@@ -13,10 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from guided_diffusion import fusion
-from guided_diffusion.chroma_noise import clean_all_colours
 from guided_diffusion.color_weights import color_weights
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.denoise import Noise, clean_sources, find_noise
+from guided_diffusion.denoising.chroma_noise import clean_all_colours
+from guided_diffusion.denoising.sources import Noise, clean_sources, find_noise
 from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.prior import Prior, check_prior
@@ -29,8 +29,8 @@ from util.images.colour import ColourMethod, colour_source, colourise
 from util.images.levels import level_size, round_to_uint8, written_levels
 from util.images.pairs import MULTIPLE, fit, fitted_size
 from util.images.png import write_png
-from util.images.registering import all_onto_last
-from util.images.registration_search import Register, check_register
+from util.images.registration.applying import all_onto_last
+from util.images.registration.search import Register, check_register
 from util.images.uncertainty import beside, write_uncertainty
 from util.version import versions
 
@@ -101,7 +101,7 @@ def fuse(
     ``local_fast``). An 8-bit pair gives what ``sample.py`` gives with ``fit: pad``.
 
     ``register``: bring all but the last onto the grid of the last, whose size they then need not have: see
-    :func:`~util.images.registration_search.register`.
+    :func:`~util.images.registration.search.register`.
 
     Raises ValueError for what does not fit or is not known, FloatingPointError when the result is not finite.
     """

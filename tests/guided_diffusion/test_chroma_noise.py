@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ddfm
-from guided_diffusion.chroma_noise import WINDOW, clean_all_colours, clean_colours, guided
+from guided_diffusion.denoising.chroma_noise import WINDOW, clean_all_colours, clean_colours, guided
 from guided_diffusion.neumann import blur
 
 SIGMA = 20.0

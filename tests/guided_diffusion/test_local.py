@@ -12,13 +12,15 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
-from guided_diffusion import information, neumann
+from guided_diffusion import neumann
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.em_local import Local, LocalFast, closed_form, coupled
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
-from guided_diffusion.local_ascent import WEIGHTS, deviation_of, envelope
-from guided_diffusion.local_weights import (
+from guided_diffusion.local import information
+from guided_diffusion.local.ascent import WEIGHTS, deviation_of, envelope
+from guided_diffusion.local.em import Local, LocalFast, closed_form, coupled
+from guided_diffusion.local.tone import spread
+from guided_diffusion.local.weights import (
     Task,
     detect_task,
     gradient_target,
@@ -28,7 +30,6 @@ from guided_diffusion.local_weights import (
 )
 from guided_diffusion.rectification import rectification_from_mapping
 from guided_diffusion.samplers import SAMPLERS
-from guided_diffusion.tone import spread
 from tests.made_up import noise
 
 TASKS: list[Task] = ["ivf", "mif", "focus", "exposure"]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.em_local import LocalFast
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
+from guided_diffusion.local.em import LocalFast
 from guided_diffusion.noise import PairNoise
 from guided_diffusion.samplers import ddim_loop, ddpm_loop, dpmpp_2m_loop, draws_noise
 from guided_diffusion.samples import (

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.denoise import clean_sources, denoise_grey
+from guided_diffusion.denoising.source_noise import estimate_sigma, stripes
+from guided_diffusion.denoising.sources import clean_sources, denoise_grey
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
 from guided_diffusion.neumann import blur
-from guided_diffusion.source_noise import estimate_sigma, stripes
 
 
 def white(seed: int, *shape: int) -> Tensor:

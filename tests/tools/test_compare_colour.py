@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.conftest import make_pair
 from tools import compare_colour
-from util.evaluation.colour_measures import HEADINGS, ipt, measures
+from util.evaluation.measures.colour import HEADINGS, ipt, measures
 from util.images.image_io import grey_from_rgb, read_image
 
 SHAPE = (48, 64)

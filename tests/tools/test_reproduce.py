@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.em_local import Local
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.local.em import Local
 from guided_diffusion.ycbcr import luma_tensor
 from tests.conftest import PriorFiles, make_pair
 from tools import reproduce

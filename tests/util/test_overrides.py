@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from guided_diffusion.admm import FixedBalance
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.em_local import Local, LocalFast
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.em_released import Released
 from guided_diffusion.fusion import iteration_count, step_count
 from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.local.em import Local, LocalFast
 from guided_diffusion.rectification import RECTIFICATIONS
 from util.overrides import override
 

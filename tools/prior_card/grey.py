@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from guided_diffusion.denoise import denoise_grey, find_noise
+from guided_diffusion.denoising.source_noise import GREY, estimate_sigma
+from guided_diffusion.denoising.sources import denoise_grey, find_noise
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Prediction
-from guided_diffusion.source_noise import GREY, estimate_sigma
 from tools.prior_card.denoising import psnr
 from util.images.image_io import SUFFIXES, grey_from_rgb, read_image
 from util.images.levels import round_to_uint8
@@ -39,7 +39,7 @@ class GreyDenoiser:
     seed: int = 0
 
     def predict(self, x_t: Tensor, index: int) -> Prediction:
-        """What :func:`~guided_diffusion.denoise.denoise_grey` asks of a prior."""
+        """What :func:`~guided_diffusion.denoising.sources.denoise_grey` asks of a prior."""
         return self.diffusion.predict(self.model, x_t, index)
 
     def __call__(self, noisy: np.ndarray, sigma: float) -> np.ndarray:

@@ -11,8 +11,8 @@ from tools.reproduction.alone import Levels, Values, em_alone, read_levels
 from tools.reproduction.borders import borders
 from tools.reproduction.grid import ALONE, LOCAL, Grid, Run
 from util.evaluation.folders import Result, Scores, Triple, mean_of
-from util.evaluation.measures import spatial_frequency
-from util.evaluation.metric_image import Image
+from util.evaluation.measures.common import spatial_frequency
+from util.evaluation.measures.metric_image import Image
 from util.evaluation.metrics import PAPER_METRICS, evaluate, evaluate_images
 from util.evaluation.published import PublishedTable
 from util.evaluation.tables import printed

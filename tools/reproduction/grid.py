@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guided_diffusion.config import DiffusionConfig
-from guided_diffusion.em_local import Local
 from guided_diffusion.fusion_config import FusionConfig
+from guided_diffusion.local.em import Local
 from util.evaluation.folders import Result, mean_of
 from util.evaluation.metrics import PAPER_METRICS
 from util.evaluation.published import PublishedTable

@@ -10,7 +10,7 @@ from guided_diffusion.rectification import RECTIFICATIONS
 from util.cli.arguments import batch_size, grey_levels, matching, positive, value_range
 from util.cli.result_arguments import add_results
 from util.cli.sequence_arguments import add_sequence_arguments
-from util.images.registration_search import Register
+from util.images.registration.search import Register
 from util.presets import DEFAULT, presets
 from util.version import __version__
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from util.allocator import keep_freed_memory
 from util.evaluation.comparison import Comparison, Measured, Scores, plain_names
-from util.evaluation.measures import correlation_with
-from util.evaluation.metric_image import Image
+from util.evaluation.measures.common import correlation_with
+from util.evaluation.measures.metric_image import Image
 from util.evaluation.metrics import PAPER_METRICS, Protocol, check_size, evaluate_images
 from util.images.image_io import grey_from_rgb, most_pixels, pixel_limit, read_image
 from util.images.pairs import Problem, fitted_size

@@ -17,12 +17,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from util.evaluation import feature_information as fmi
-from util.evaluation import local_measures as local
-from util.evaluation import measures as base
-from util.evaluation import perceptual_measures as perceptual
-from util.evaluation import zoo_measures as zoo
-from util.evaluation.metric_image import Image
+from util.evaluation.measures import common as base
+from util.evaluation.measures import feature_information as fmi
+from util.evaluation.measures import local, perceptual, zoo
+from util.evaluation.measures.metric_image import Image
 
 Protocol = Literal["ddfm", "standard", "zoo"]
 Measure = Callable[[Image, Image, Image], float]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from guided_diffusion.config import ModelConfig
-from guided_diffusion.em_local import LocalFast
+from guided_diffusion.local.em import LocalFast
 from util.checkpoint import locate
 from util.files import project_root
-from util.images.registration_search import Register, check_register
+from util.images.registration.search import Register, check_register
 from util.presets import Preset, preset
 from util.prior import OFFICIAL_CONFIG, read_config
 

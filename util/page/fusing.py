@@ -15,12 +15,12 @@ import torch
 
 from guided_diffusion.config import RuntimeConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.local_weights import detect_task
+from guided_diffusion.local.weights import detect_task
 from guided_diffusion.rectification import is_stretched
 from guided_diffusion.samplers import Step
 from guided_diffusion.ycbcr import full_range_luma, luma_tensor
 from util.images.levels import round_to_uint8, written_levels
-from util.images.registering import all_onto_last
+from util.images.registration.applying import all_onto_last
 from util.page.choices import Choices
 from util.page.limits import Limits
 from util.page.outcome import Outcome, measure

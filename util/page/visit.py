@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from guided_diffusion.local_weights import task_of_names
+from guided_diffusion.local.weights import task_of_names
 from util.page.choices import Choices
 from util.page.fusing import Desk, Run
 from util.page.outcome import Outcome, write_files

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from guided_diffusion.em_local import LocalFast
 from guided_diffusion.fusion_config import FusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.local_weights import task_of_names
+from guided_diffusion.local.em import LocalFast
+from guided_diffusion.local.weights import task_of_names
 from guided_diffusion.rectification import is_stretched
 from guided_diffusion.samplers import SAMPLERS, with_eta
 from guided_diffusion.samples import check_samples
@@ -23,7 +23,7 @@ from util.device import device_label
 from util.files import project_root
 from util.images.pairs import PairFiles, Problem, listed, load_pair, source_names
 from util.images.ranges import sequence_range
-from util.images.registration_search import check_register
+from util.images.registration.search import check_register
 from util.prior import choose_prior, open_prior
 from util.process import undisturbed
 from util.ranks import World

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.color_weights import color_weights
-from guided_diffusion.denoise import clean_sources, find_noise
+from guided_diffusion.denoising.sources import clean_sources, find_noise
 from guided_diffusion.fusion import fuse
 from guided_diffusion.samplers import Step
 from guided_diffusion.samples import Spread, add_samples

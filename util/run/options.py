@@ -10,7 +10,7 @@ import numpy as np
 
 from util.images.image_io import ValueRange
 from util.images.pairs import FitMode, Pair
-from util.images.registration_search import Register
+from util.images.registration.search import Register
 from util.run.batching import BatchSize
 from util.run.results import FusedPair
 

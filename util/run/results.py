@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from guided_diffusion.chroma_noise import clean_all_colours
-from guided_diffusion.denoise import Noise
+from guided_diffusion.denoising.chroma_noise import clean_all_colours
+from guided_diffusion.denoising.sources import Noise
 from util.files import file_sha256, remove_abandoned
 from util.images.colour import ColourMethod, ColourMode, colour_source, colourise
 from util.images.levels import level_size, round_to_uint8, written_levels
@@ -70,8 +70,8 @@ class ResultWriter:
     ``stretched`` false: levels are written as they are, not stretched to black and white. ``output``: the one file
     that the one pair becomes, in colour where there is some, in place of those in ``folder``. ``samples``: of
     several, there is a picture of their spread. ``recorder``: keeps the states of every pair, if any does. ``noise``:
-    of the sources, as :func:`~guided_diffusion.denoise.clean_sources` takes it; colours are freed of theirs.
-    ``layout``: where results go too, in colour where there is some, as files like their sources.
+    of the sources, as :func:`~guided_diffusion.denoising.sources.clean_sources` takes it; colours are freed of
+    theirs. ``layout``: where results go too, in colour where there is some, as files like their sources.
     """
 
     folder: Path

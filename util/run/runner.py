@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from util.images.pairs import Pair, PairFiles, Problem, fitted_size, in_order_of_size, load_pair
-from util.images.registering import registered
+from util.images.registration.applying import registered
 from util.logger import LenientStream, duration, shown
 from util.memory import MemoryPlan, free_memory, ran_out_of_memory
 from util.process import undisturbed

@@ -11,9 +11,9 @@ import numpy as np
 
 from util.images.image_io import grey_from_rgb, is_coloured
 from util.images.levels import round_to_uint8
-from util.images.registering import agree, move
-from util.images.registration import overlap
-from util.images.registration_search import Register, RegistrationError, check_register
+from util.images.registration.applying import agree, move
+from util.images.registration.placement import overlap
+from util.images.registration.search import Register, RegistrationError, check_register
 from util.sequences.frames import Frame, SequenceError
 
 LOOKED_AT = 8

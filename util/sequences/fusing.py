@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from guided_diffusion import fusion
-from guided_diffusion.denoise import clean_sources, find_noise
-from guided_diffusion.em_local import LocalFast, LocalState
+from guided_diffusion.denoising.sources import clean_sources, find_noise
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.local_weights import WEIGHINGS, detect_task
+from guided_diffusion.local.em import LocalFast, LocalState
+from guided_diffusion.local.weights import WEIGHINGS, detect_task
 from guided_diffusion.prior import Prior
 from guided_diffusion.rectification import is_stretched
 from guided_diffusion.samplers import SAMPLERS, with_eta

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from guided_diffusion.denoising.source_noise import GREY, LEAST_SIGMA
+from guided_diffusion.local.tone import active_histogram, equalise
 from guided_diffusion.neumann import blur
-from guided_diffusion.source_noise import GREY, LEAST_SIGMA
-from guided_diffusion.tone import active_histogram, equalise
 from util.images.levels import round_to_uint8, stretch
 
 KEPT = 0.9

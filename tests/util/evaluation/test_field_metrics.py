@@ -14,8 +14,8 @@ from sklearn.metrics import mutual_info_score
 
 from tests.conftest import golden
 from tests.util.evaluation.test_metrics import A, B, F, picture
-from util.evaluation.feature_information import feature_mutual_information
-from util.evaluation.metric_image import Image
+from util.evaluation.measures.feature_information import feature_mutual_information
+from util.evaluation.measures.metric_image import Image
 from util.evaluation.metrics import ALL_METRICS, LOWER_IS_BETTER, ZOO_METRICS, Protocol, evaluate
 
 Triple = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -14,9 +14,9 @@ from skimage.metrics import structural_similarity
 from sklearn.metrics import mutual_info_score
 
 from tests.conftest import golden
-from util.evaluation.filters import box_sums, correlate, correlate_all
-from util.evaluation.measures import information, mutual_information, qabf, ssim, vif_of
-from util.evaluation.metric_image import VIF_WINDOWS, Image
+from util.evaluation.measures.common import information, mutual_information, qabf, ssim, vif_of
+from util.evaluation.measures.filters import box_sums, correlate, correlate_all
+from util.evaluation.measures.metric_image import VIF_WINDOWS, Image
 from util.evaluation.metrics import METRICS, Protocol, evaluate, evaluate_images
 
 

@@ -18,7 +18,7 @@ import evaluate as command
 from tests.conftest import make_pair
 from tests.util.evaluation.test_metrics import picture
 from util.evaluation.folders import Result, evaluate_all, find_triples
-from util.evaluation.report import write_report
+from util.evaluation.report.page import write_report
 from util.evaluation.tables import Block, Row, Table
 
 STEMS = ["a<b", "b&c", "d"]

@@ -18,7 +18,7 @@ from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.em_paper import Paper
 from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
-from guided_diffusion.local_weights import detect_task
+from guided_diffusion.local.weights import detect_task
 from guided_diffusion.ycbcr import luma_tensor
 from tests.conftest import TINY, PriorFiles, write_prior
 from util.evaluation.folders import Evaluation, evaluate_triples, find_triples

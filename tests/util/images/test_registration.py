@@ -18,10 +18,10 @@ import sample
 from tests.conftest import make_pair
 from tools.measure_registration import displacement, distance
 from util.images.image_io import read_image
-from util.images.registering import bring_onto
-from util.images.registration import FEATHER, Registration, continued, measure_shift, overlap, warp
-from util.images.registration_refining import direction_maps, refine
-from util.images.registration_search import RegistrationError, can_register, check_register, register
+from util.images.registration.applying import bring_onto
+from util.images.registration.placement import FEATHER, Registration, continued, measure_shift, overlap, warp
+from util.images.registration.refining import direction_maps, refine
+from util.images.registration.search import RegistrationError, can_register, check_register, register
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("DDFM_DATA", "nowhere"))
@@ -156,8 +156,8 @@ def test_in_memory_the_fusion_is_of_the_visible_image_alone_outside_the_overlap(
 def test_without_the_extra_auto_warns_and_the_rest_is_refused(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ):
-    monkeypatch.setattr("util.images.registration_search.can_register", lambda: False)
-    monkeypatch.setattr("util.images.registering.can_register", lambda: False)
+    monkeypatch.setattr("util.images.registration.search.can_register", lambda: False)
+    monkeypatch.setattr("util.images.registration.applying.can_register", lambda: False)
     ir, vi = pair_of(ROOT / "input", "daylight")
     moved = warp(ir, displacement(size(ir), (7, -4), 1.0, 0.0), size(ir))
     found = bring_onto(moved, None, vi, "auto", "street")

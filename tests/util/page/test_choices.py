@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from guided_diffusion.em_local import LocalFast
+from guided_diffusion.local.em import LocalFast
 from util.files import project_root
 from util.page.choices import METHODS, PRIORS, SCENES, Choices, priors
 from util.presets import preset, presets

@@ -19,12 +19,12 @@ from PIL import Image
 
 import ddfm
 import sample
-from guided_diffusion.tone import active_histogram, spread
+from guided_diffusion.local.tone import active_histogram, spread
 from tools import measure_flicker
 from util.files import project_root
 from util.images.image_io import read_image
 from util.images.png import png_header_text
-from util.images.registration_search import can_register
+from util.images.registration.search import can_register
 from util.presets import preset
 from util.sequences import run
 from util.sequences.frames import Frame, Frames, SequenceError, can_read_videos, open_frames

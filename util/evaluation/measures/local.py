@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from util.evaluation.filters import Array, correlate, gaussian
-from util.evaluation.metric_image import Image
+from util.evaluation.measures.filters import Array, correlate, gaussian
+from util.evaluation.measures.metric_image import Image
 
 _SQUARE = np.full(8, 1 / 8)
 _MEF_WINDOW, _MEF_SQUARE = gaussian(5, 1.5), np.full(11, 1 / 11)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from util.evaluation.folders import Result
-from util.evaluation.markup import Html, element, joined
 from util.evaluation.plots import radar_svg
-from util.evaluation.report_card import card
-from util.evaluation.report_images import extremes, filters, image_table
-from util.evaluation.report_places import slug
+from util.evaluation.report.card import card
+from util.evaluation.report.images import extremes, filters, image_table
+from util.evaluation.report.markup import Html, element, joined
+from util.evaluation.report.places import slug
 from util.evaluation.tables import KINDS, Block, Table, cells, heading, printed
 from util.evaluation.views import by_dataset, choose_stems
 from util.files import write_atomically
@@ -45,10 +45,10 @@ def write_report(
         "META": joined([_meta(results)]),
         "BODY": joined(sections, "\n"),
     }
-    style, code = (_read(f"report.{suffix}") for suffix in ("css", "js"))
+    style, code = (_read(f"page.{suffix}") for suffix in ("css", "js"))
     digest = base64.b64encode(hashlib.sha256(f"\n{code}".encode()).digest()).decode()
     parts |= {"STYLE": Html(style), "CODE": Html(code), "SCRIPT": Html(f"'sha256-{digest}'")}
-    page = _read("report_template.html")
+    page = _read("page.html")
     page = re.sub("{{([A-Z]+)}}", lambda match: parts[match.group(1)], page)
     write_atomically(path, page.encode())
 

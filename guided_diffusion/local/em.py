@@ -1,7 +1,7 @@
 """A rectification that fuses: the hierarchical model of the paper with local scales. Equations: docs/local.md.
 
 :class:`LocalFast` solves for the levels and gradients of the sources at once; :class:`Local` goes on from there with
-the iterations of :mod:`guided_diffusion.local_ascent`. Both take 2 to 8 sources, work in float32 and per image.
+the iterations of :mod:`guided_diffusion.local.ascent`. Both take 2 to 8 sources, work in float32 and per image.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from guided_diffusion.local_ascent import Ascent, deviation_of, envelope
-from guided_diffusion.local_weights import WEIGHINGS, Task, detect_task, gradient_target, level_target
+from guided_diffusion.denoising.source_noise import GREY, estimate_sigma
+from guided_diffusion.local.ascent import Ascent, deviation_of, envelope
+from guided_diffusion.local.tone import spread
+from guided_diffusion.local.weights import WEIGHINGS, Task, detect_task, gradient_target, level_target
 from guided_diffusion.neumann import gradient, gradient_adjoint, solve
-from guided_diffusion.source_noise import GREY, estimate_sigma
 from guided_diffusion.sources import check_estimate, check_sources, exact
-from guided_diffusion.tone import spread
 from guided_diffusion.typed import check_fields
 
 LEVEL_WEIGHT = 8.0  # W of Eq. (3) beside the prior's rho_t

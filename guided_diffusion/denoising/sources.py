@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from guided_diffusion.denoising.source_noise import GREY, estimate_sigma, stripes
 from guided_diffusion.prior import Prior
-from guided_diffusion.source_noise import GREY, estimate_sigma, stripes
 
 
 def denoise_grey(prior: Prior, image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:

@@ -10,9 +10,15 @@ import math
 
 import numpy as np
 
-from util.evaluation.filters import Array, correlate, correlate_all, gaussian
-from util.evaluation.measures import correlation_with, entropy, information, mean_squared_error, vif_ratio
-from util.evaluation.metric_image import Image, Single, vif_content
+from util.evaluation.measures.common import (
+    correlation_with,
+    entropy,
+    information,
+    mean_squared_error,
+    vif_ratio,
+)
+from util.evaluation.measures.filters import Array, correlate, correlate_all, gaussian
+from util.evaluation.measures.metric_image import Image, Single, vif_content
 
 _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _SSIM_WINDOW = gaussian(5, 1.5)

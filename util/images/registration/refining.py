@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from util.images.mappings import Mapping, lifted, lowered
-from util.images.registration import edge_strength
+from util.images.registration.mappings import Mapping, lifted, lowered
+from util.images.registration.placement import edge_strength
 
 FEW_SAMPLES, MOST_SAMPLES = 100_000, 300_000
 """Values of the maps that are looked at from each beginning, and at last; chosen at random where there are more."""

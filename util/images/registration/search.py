@@ -3,7 +3,7 @@
 Both become maps of where their edges are; slices of a body, whose tissues have a level each, stay as they are. The
 transform is sought that maximises the mutual information of the two maps (Mattes et al. 2003), by SimpleITK, over a
 pyramid and from the simplest transform to the most general. Affine ones of scenes are then refined by the direction
-of their edges (:mod:`util.images.registration_refining`).
+of their edges (:mod:`util.images.registration.refining`).
 See docs/registration.md.
 """
 
@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from util.images.mappings import after, implausible, inverse, mapping_of, transform_of
-from util.images.registration import Registration, edge_map, is_slice, measure_shift, overlap, smoothed, warp
-from util.images.registration_refining import SEED, new_method, refine
+from util.images.registration.mappings import after, implausible, inverse, mapping_of, transform_of
+from util.images.registration.placement import (
+    Registration,
+    edge_map,
+    is_slice,
+    measure_shift,
+    overlap,
+    smoothed,
+    warp,
+)
+from util.images.registration.refining import SEED, new_method, refine
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

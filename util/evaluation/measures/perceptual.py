@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from util.evaluation.filters import Array, correlate, correlate_all, gaussian, sobel
-from util.evaluation.metric_image import Image
+from util.evaluation.measures.filters import Array, correlate, correlate_all, gaussian, sobel
+from util.evaluation.measures.metric_image import Image
 
 _TINY = 1e-10
 

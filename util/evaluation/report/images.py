@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from util.evaluation.folders import Result, Scores
-from util.evaluation.markup import Html, element
 from util.evaluation.metrics import LOWER_IS_BETTER
-from util.evaluation.report_places import card_id
+from util.evaluation.report.markup import Html, element
+from util.evaluation.report.places import card_id
 from util.evaluation.tables import heading, printed
 
 

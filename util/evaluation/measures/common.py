@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from util.evaluation.filters import Array, correlate
-from util.evaluation.metric_image import (
+from util.evaluation.measures.filters import Array, correlate
+from util.evaluation.measures.metric_image import (
     VIF_NOISE,
     VIF_WINDOWS,
     Image,

@@ -1,6 +1,6 @@
 """Where the pixels of one image lie in another of the same scene, and bringing the one onto the grid of the other.
 
-:mod:`util.images.registration_search` finds it. See docs/registration.md.
+:mod:`util.images.registration.search` finds it. See docs/registration.md.
 """
 
 from __future__ import annotations

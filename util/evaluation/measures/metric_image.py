@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from util.evaluation.filters import Array, box_sums, correlate, gaussian, sobel
+from util.evaluation.measures.filters import Array, box_sums, correlate, gaussian, sobel
 
 Single = NDArray[np.float32]
 """Float32, for what no difference is taken of afterwards: twice as fast and exact to 1e-7."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from util.evaluation.folders import Result
-from util.evaluation.markup import Html, element
-from util.evaluation.report_places import card_id
+from util.evaluation.report.markup import Html, element
+from util.evaluation.report.places import card_id
 from util.evaluation.tables import heading, printed
 from util.evaluation.views import fused_file, shown, source_labels
 from util.images.image_io import read_image

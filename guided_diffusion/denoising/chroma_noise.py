@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guided_diffusion.denoise import Noise
+from guided_diffusion.denoising.source_noise import GREY, estimate_sigma
+from guided_diffusion.denoising.sources import Noise
 from guided_diffusion.neumann import correlate, gaussian_window
-from guided_diffusion.source_noise import GREY, estimate_sigma
 
 LEAST_CHROMA = 4.0
 """Grey levels under which Cb and Cr count as clean: those of clean images reach 2.1; noise of 20 in each channel
@@ -29,7 +29,8 @@ def clean_all_colours(
 ) -> list[np.ndarray | None]:
     """The colours of each source, None where it is grey, without their noise unless the source is told to be clean.
 
-    noise: as :func:`~guided_diffusion.denoise.clean_sources` takes it; ``off``, or 0 for a source: as they are.
+    noise: as :func:`~guided_diffusion.denoising.sources.clean_sources` takes it; ``off``, or 0 for a source: as they
+    are.
     """
     told = [0.0 if noise == "off" else 1.0] * len(rgbs) if isinstance(noise, str) else noise
     return [

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from guided_diffusion.information import Edges, Information, Structure
-from guided_diffusion.source_noise import GREY
-from guided_diffusion.tone import local_deviation
+from guided_diffusion.denoising.source_noise import GREY
+from guided_diffusion.local.information import Edges, Information, Structure
+from guided_diffusion.local.tone import local_deviation
 
 LIVELY = 6.0
 """Grey levels of local deviation from which a neighbourhood has room beyond its sources: noise in the dark parts of a

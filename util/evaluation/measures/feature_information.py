@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from util.evaluation.metric_image import Image
+from util.evaluation.measures.metric_image import Image
 
 Feature = Literal["pixel", "gradient", "dct", "wavelet"]
 Windows = NDArray[np.float32]

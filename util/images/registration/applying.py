@@ -12,8 +12,8 @@ import numpy as np
 from util.images.image_io import grey_from_rgb
 from util.images.levels import round_to_uint8
 from util.images.pairs import Pair
-from util.images.registration import Registration, continued, measure_shift, overlap, warp
-from util.images.registration_search import MISFIT, Register, RegistrationError, can_register, register
+from util.images.registration.placement import Registration, continued, measure_shift, overlap, warp
+from util.images.registration.search import MISFIT, Register, RegistrationError, can_register, register
 
 log = logging.getLogger("ddfm")
 

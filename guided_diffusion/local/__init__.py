@@ -1,0 +1,1 @@
+"""Local fusion: the rectification whose precisions are local. Equations: docs/local.md."""

@@ -1,0 +1,1 @@
+"""The metrics themselves, as functions of images."""

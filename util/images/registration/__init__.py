@@ -1,0 +1,1 @@
+"""Registration: finding where one image lies in another of the same scene, and bringing it there."""

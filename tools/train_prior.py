@@ -26,6 +26,7 @@ from torch import Tensor
 from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from tools.training.loop import Pace, Trainer, train
+from tools.training.optimizers import OPTIMIZERS
 from tools.training.photos import center_crop, load_photos, to_batch
 from tools.training.recipe import Recipe, Treatment
 from tools.training.team import Team, join_team
@@ -87,7 +88,14 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     )
     add("--lr", type=float, default=8e-4, help="peak learning rate (default %(default)s)")
     add("--warmup", type=int, default=200, help="steps of linear warm-up (default %(default)s)")
-    add("--weight_decay", type=float, default=0.0, help="of AdamW (default %(default)s)")
+    add(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default="adamw",
+        help="muon: momentum, orthogonalised, for the weights of hidden layers, and AdamW for the others "
+        "(default %(default)s)",
+    )
+    add("--weight_decay", type=float, default=0.0, help="decoupled (default %(default)s)")
     add("--ema", type=float, default=0.999, help="decay of the moving average (default %(default)s)")
     add(
         "--timesteps",

@@ -145,7 +145,8 @@ def test_the_density_of_noise_levels_can_be_moved():
 
 
 @pytest.mark.parametrize(
-    "values", [{"tones": 1.5}, {"shrunk": -0.1}, {"level_std": 0.0}, {"level_mean": math.inf}]
+    "values",
+    [{"tones": 1.5}, {"shrunk": -0.1}, {"level_std": 0.0}, {"level_mean": math.inf}, {"optimizer": "sgd"}],
 )
 def test_values_with_which_nothing_can_be_trained(values: dict[str, float]):
     with pytest.raises(ValueError, match=next(iter(values))):

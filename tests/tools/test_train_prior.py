@@ -80,15 +80,38 @@ def test_the_file_is_a_prior_in_half_precision_and_the_log_is_complete(tmp_path:
 
 
 LATER = ("min_snr_gamma", "grey", "low_light", "multiscale", "small_crop")
-LATEST = ("shrunk", "tones", "level_mean", "level_std")
+LATEST = ("shrunk", "tones", "level_mean", "level_std", "optimizer")
 
 
-@pytest.mark.parametrize("later", [(), LATEST, LATER + LATEST])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_killed_run_ends_with_the_same_weights(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+):
+    """Killed after step 5, the last saved state being that of step 4."""
+    whole = run(tmp_path, photos, "whole", "--optimizer", optimizer)
+    kill(tmp_path, photos, monkeypatch, "--optimizer", optimizer)
+    resumed = run(tmp_path, photos, "resumed", "--optimizer", optimizer)
+    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+
+
+@pytest.mark.parametrize("later", [LATEST, LATER + LATEST])
+def test_a_run_of_an_older_version_goes_on(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, later: tuple[str, ...]
 ):
-    """Killed after step 5, the last saved state being that of step 4, perhaps by a version without ``later``."""
+    """Its recipe has nothing of ``later``, and its state one optimiser."""
     whole = run(tmp_path, photos, "whole")
+    state = kill(tmp_path, photos, monkeypatch)
+    recipe = json.loads(state["recipe"])
+    for choice in later:
+        del recipe[choice]
+    (state["optimizer"],) = state.pop("optimizers")
+    torch.save({**state, "recipe": json.dumps(recipe, sort_keys=True)}, tmp_path / "resumed/state.pt")
+    resumed = run(tmp_path, photos, "resumed")
+    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+
+
+def kill(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> dict[str, Any]:
+    """Run "resumed" until it dies after step 5; returns its state, of step 4."""
     make = training.make_batch
 
     def killed(photos: Any, recipe: Recipe, step: int, *rest: Any) -> Any:
@@ -98,16 +121,12 @@ def test_a_killed_run_ends_with_the_same_weights(
 
     monkeypatch.setattr(training, "make_batch", killed)
     with pytest.raises(SystemExit, match="killed"):
-        run(tmp_path, photos, "resumed")
+        run(tmp_path, photos, "resumed", *more)
     assert not (tmp_path / "resumed.pt").exists()
     monkeypatch.undo()
     state = torch.load(tmp_path / "resumed/state.pt", weights_only=True)
-    recipe = json.loads(state["recipe"])
-    for choice in later:
-        del recipe[choice]
-    torch.save({**state, "recipe": json.dumps(recipe, sort_keys=True)}, tmp_path / "resumed/state.pt")
-    resumed = run(tmp_path, photos, "resumed")
-    assert state["step"] == 4 and all(torch.equal(resumed[key], whole[key]) for key in whole)
+    assert state["step"] == 4
+    return state
 
 
 def test_a_stopped_run_saves_its_state_and_says_so(
@@ -136,6 +155,7 @@ def test_a_stopped_run_saves_its_state_and_says_so(
         ("--multiscale", "1"),
         ("--small_crop", "8"),
         ("--norm_groups", "8"),
+        ("--optimizer", "muon"),
     ],
 )
 def test_another_recipe_does_not_go_on_from_this_state(
@@ -172,7 +192,7 @@ def test_what_cannot_start_says_why(
 def test_every_choice_of_the_recipe_trains(tmp_path: Path, photos: Path):
     choices = ["--timesteps", "edm", "--min_snr_gamma", "5", "--grey", "0.5", "--low_light", "0.5"]
     choices += ["--multiscale", "0.1", "--small_crop", "8", "--shrunk", "0.8", "--tones", "0.5"]
-    choices += ["--level_mean", "-1.6", "--level_std", "1.1"]
+    choices += ["--level_mean", "-1.6", "--level_std", "1.1", "--optimizer", "muon"]
     state = run(tmp_path, photos, "run", *choices, "--precision", "bf16", "--workers", "2")
     assert all(value.isfinite().all() for value in state.values())
 

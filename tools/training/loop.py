@@ -25,6 +25,7 @@ from guided_diffusion.losses import training_losses
 from guided_diffusion.nn import channels_last, update_ema
 from guided_diffusion.script_util import model_from_config
 from tools.training.grey import grey_weights
+from tools.training.optimizers import make_optimizers
 from tools.training.recipe import Recipe, learning_rate, make_batch
 from tools.training.team import Team
 from tools.training.validation import validate
@@ -50,7 +51,7 @@ class Pace:
 
 
 class Trainer:
-    """Model, its moving average and the optimiser, with atomic saving and resuming."""
+    """Model, its moving average and the optimisers, with atomic saving and resuming."""
 
     def __init__(self, recipe: Recipe, run_dir: Path, device: torch.device, init: Path | None) -> None:
         torch.manual_seed(recipe.seed)
@@ -66,9 +67,7 @@ class Trainer:
                 raise ValueError(f"--init {init} holds another network: {error}") from error
         self.ema = channels_last(model_from_config(recipe.model).to(device)).eval()
         self.ema.load_state_dict(self.model.state_dict())
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-        )
+        self.optimizers = make_optimizers(self.model, recipe.optimizer, recipe.lr, recipe.weight_decay)
         self.step = 0
 
     def network(self, team: Team, compiled: bool) -> Model:
@@ -80,13 +79,14 @@ class Trainer:
         return DistributedDataParallel(network, device_ids=ids)
 
     def update(self, loss: Tensor) -> None:
-        """One optimiser step on ``loss`` and one of the moving average."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.recipe)
+        """One step of the optimisers on ``loss`` and one of the moving average."""
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self.step, self.recipe)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.step += 1
         # a short average first, so that the random start is soon forgotten
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
@@ -98,7 +98,7 @@ class Trainer:
             "step": self.step,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         _save(state, self.run_dir / "state.pt")
         self.export(self.run_dir / "ema.pt")
@@ -113,7 +113,9 @@ class Trainer:
             raise ValueError(f"{path} belongs to another recipe: give another --run_dir or remove it")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        states = state["optimizers"] if "optimizers" in state else [state["optimizer"]]  # one, in older runs
+        for optimizer, saved in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(saved)
         self.step = state["step"]
         return True
 

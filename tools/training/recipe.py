@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig, ModelConfig
+from tools.training.optimizers import OPTIMIZERS
 from tools.training.photos import Crop, darken, draw_crop, retone, to_batch
 from util.images.image_io import grey_from_rgb
 
@@ -25,7 +26,8 @@ class Recipe:
     :func:`~guided_diffusion.losses.training_losses`. ``grey`` and ``low_light``: the share of crops that lose
     their colour, or most of their light; ``shrunk``: that is scaled down, see
     :func:`~tools.training.photos.draw_crop`; ``tones``: that gets a tone curve as of a thermal camera, see
-    :func:`~tools.training.photos.retone`. ``small_crop``: see :meth:`at`. Raises ValueError for values with which
+    :func:`~tools.training.photos.retone`. ``small_crop``: see :meth:`at`. ``optimizer``: see
+    :func:`~tools.training.optimizers.make_optimizers`. Raises ValueError for values with which
     nothing can be trained.
     """
 
@@ -49,6 +51,7 @@ class Recipe:
     tones: float = 0.0
     level_mean: float = -1.2
     level_std: float = 1.2
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.crop) < 1:
@@ -58,6 +61,8 @@ class Recipe:
             raise ValueError("grey, low_light, shrunk and tones are shares of the crops, from 0 to 1")
         if not (math.isfinite(self.level_mean) and 0 < self.level_std < math.inf):
             raise ValueError("level_mean must be finite, and level_std finite and more than 0")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer is {self.optimizer!r}, but must be one of {', '.join(OPTIMIZERS)}")
         if self.min_snr_gamma is not None and not self.min_snr_gamma > 0:
             raise ValueError(f"min_snr_gamma is {self.min_snr_gamma}, but must be more than 0")
         if not 0 <= self.multiscale < math.inf:

@@ -68,7 +68,11 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--norm_groups", type=int, metavar="N", help="in place of what the model configuration says")
     add("--out", type=Path, required=True, help="where the finished weights go (float16, moving average)")
     add("--run_dir", type=Path, default=Path("runs/prior"), help="state, log (default %(default)s)")
-    add("--init", type=Path, help="start from these weights instead of fresh ones")
+    add(
+        "--init",
+        type=Path,
+        help="start from these weights instead of fresh ones; a network of fewer blocks a level is deepened",
+    )
     add("--limit", type=int, help="use only this many photographs")
     add("--val_images", type=int, default=16, help="photographs to validate on (default %(default)s)")
 

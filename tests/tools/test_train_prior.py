@@ -204,6 +204,22 @@ def test_starting_from_weights(tmp_path: Path, photos: Path):
         torch.testing.assert_close(second[key], first[key], rtol=2e-3, atol=1e-6)  # half precision
 
 
+def test_a_deeper_network_starts_from_a_shallower_one(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+):
+    first = run(tmp_path, photos, "first")
+    deeper = tmp_path / "deeper.yaml"
+    deeper.write_text(yaml.safe_dump({**TINY, "num_res_blocks": 2}))
+    init = ["--init", str(tmp_path / "first.pt")]
+    second = run(tmp_path, photos, "second", "--model_config", str(deeper), *init, "--lr", "0")
+    assert len(second) > len(first)
+    torch.testing.assert_close(second["out.2.weight"], first["out.2.weight"], rtol=2e-3, atol=1e-6)
+    more = ["--init", str(tmp_path / "second.pt")]
+    assert train_prior.main(command(tmp_path, photos, "third", *more)) == 2
+    error = capsys.readouterr().err
+    assert "second.pt holds another network" in error and "2 blocks a level" in error
+
+
 def test_a_grey_prior_starts_from_one_of_three_channels(tmp_path: Path, photos: Path):
     run(tmp_path, photos, "rgb")
     config = tmp_path / "grey.yaml"

@@ -24,6 +24,7 @@ from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model
 from guided_diffusion.losses import training_losses
 from guided_diffusion.nn import channels_last, update_ema
 from guided_diffusion.script_util import model_from_config
+from tools.training.deepen import deepened_weights
 from tools.training.grey import grey_weights
 from tools.training.optimizers import make_optimizers
 from tools.training.recipe import Recipe, learning_rate, make_batch
@@ -59,11 +60,12 @@ class Trainer:
         self.model = channels_last(model_from_config(recipe.model).to(device))
         if init is not None:
             state = read_state_dict(init)
-            if recipe.model.in_channels == 1:
-                state = grey_weights(state)
             try:
-                self.model.load_state_dict(state)
-            except RuntimeError as error:
+                if recipe.model.in_channels == 1:
+                    state = grey_weights(state)
+                levels = len(self.model.params.channel_mult)
+                self.model.load_state_dict(deepened_weights(state, self.model.state_dict(), levels))
+            except (RuntimeError, ValueError) as error:
                 raise ValueError(f"--init {init} holds another network: {error}") from error
         self.ema = channels_last(model_from_config(recipe.model).to(device)).eval()
         self.ema.load_state_dict(self.model.state_dict())

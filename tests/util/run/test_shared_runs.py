@@ -241,7 +241,11 @@ def test_under_torchrun_what_is_done_stays_and_the_record_tells_it(work: Path, h
     found = statuses(work)
     assert sorted(found) == STEMS and found["c"] == "untried", (out, err)
     done = {stem for stem, status in found.items() if status == "done"}
-    assert len(done) >= 2 and done == {path.stem for path in (work / "output/recon").glob("*.png")}
+    there = {path.stem for path in (work / "output/recon").glob("*.png")}
+    # a signal may come when the other rank has written an image and not yet those that go with it
+    assert len(done) >= 2 and done <= there and len(there - done) <= 1
     assert (f"rank {rank} of 2 has died" in record(work)["stopped"]) == (how == "a rank is killed")
     assert f"{len(done)} fused" in out and "not tried" in out
     assert not list((work / "output").rglob(".part-*"))
+    assert sample.main(arguments(work, "output", "--quiet")) == 0
+    assert record(work)["counts"]["skipped"] >= len(done) and sorted(statuses(work)) == STEMS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, TypeVar
@@ -21,6 +21,22 @@ VIF_WINDOWS = [
 ]  # N = 17, 9, 5, 3: VIF's four scales
 VIF_NOISE = 2.0  # variance of the visual noise
 BOX_PIXELS = 49  # of the 7x7 windows of SSIM
+
+Scales = list[tuple[Array, Array, Single]]
+"""For each scale of VIF: the image, its local mean and its local variance."""
+
+
+def vif_scales(values: Array, windows: Sequence[Array], correlated: Callable[..., Array]) -> Scales:
+    """The scales of an image (H, W), a window each; ``correlated``: how, as :func:`correlate` or its like."""
+    scales: Scales = []
+    for scale, window in enumerate(windows):
+        if scale > 0:
+            values = correlated(values, window, step=2)
+        mean = correlated(values, window)
+        variance = correlated(values * values, window)
+        variance -= mean * mean
+        scales.append((values, mean, np.maximum(variance, 0.0).astype(np.float32)))
+    return scales
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +74,9 @@ class Image:
         return sums, mean_product(sums, sums), sample_covariance(self.samples, self.samples, sums, sums)
 
     @cached_property
-    def scales(self) -> list[tuple[Array, Array, Single]]:
-        """For each VIF scale: the image, its local mean and its local variance."""
-        result, image = [], self.values
-        for scale, window in enumerate(VIF_WINDOWS):
-            if scale > 0:
-                image = correlate(image, window, step=2)
-            mean = correlate(image, window)
-            variance = correlate(image * image, window)
-            variance -= mean * mean
-            result.append((image, mean, np.maximum(variance, 0.0).astype(np.float32)))
-        return result
+    def scales(self) -> Scales:
+        """Those of VIF, where the windows fit."""
+        return vif_scales(self.values, VIF_WINDOWS, correlate)
 
     @cached_property
     def vif_content(self) -> float:

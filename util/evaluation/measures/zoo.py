@@ -18,7 +18,7 @@ from util.evaluation.measures.common import (
     vif_ratio,
 )
 from util.evaluation.measures.filters import Array, correlate, correlate_all, gaussian
-from util.evaluation.measures.metric_image import Image, Single, vif_content
+from util.evaluation.measures.metric_image import Image, Scales, Single, vif_content, vif_scales
 
 _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _SSIM_WINDOW = gaussian(5, 1.5)
@@ -93,26 +93,10 @@ def _off_centre(radius: int) -> Array:
 _VIF_WINDOWS = [_off_centre(radius) for radius in (8, 4, 2, 1)]
 
 
-Scales = list[tuple[Array, Array, Single]]
-"""For each scale: the image, its local mean and its local variance."""
-
-
 def vif_zero_padded(f: Image, a: Image, b: Image) -> float:
     """VIF as in ``ddfm``, but with windows half a pixel off centre and zeros beyond the border."""
-    scales = [_zoo_scales(image) for image in (f, a, b)]
+    scales = [vif_scales(image.values, _VIF_WINDOWS, correlate_all) for image in (f, a, b)]
     return _zoo_vif(scales[1], scales[0]) + _zoo_vif(scales[2], scales[0])
-
-
-def _zoo_scales(image: Image) -> Scales:
-    result, values = [], image.values
-    for scale, window in enumerate(_VIF_WINDOWS):
-        if scale > 0:
-            values = correlate_all(values, window, step=2)
-        mean = correlate_all(values, window)
-        variance = correlate_all(values * values, window)
-        variance -= mean * mean
-        result.append((values, mean, np.maximum(variance, 0.0).astype(np.float32)))
-    return result
 
 
 def _zoo_vif(reference: Scales, distorted: Scales) -> float:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-OptimizerName = Literal["adamw", "muon"]
-OPTIMIZERS: tuple[str, ...] = get_args(OptimizerName)
+OPTIMIZERS = ("adamw", "muon")
 # a quintic whose iteration takes singular values from (0, 1] to about 1 in five steps (Jordan et al. 2024)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 OUTER_LAYERS = ("input_blocks.0.", "out.", "label_emb.")
@@ -72,14 +71,19 @@ class Muon(Optimizer):
         parameter.add_(update, alpha=-0.2 * math.sqrt(max(nesterov.shape)) * group["lr"])
 
 
+def check_optimizer(name: str) -> None:
+    """Raises ValueError for a name that :func:`make_optimizers` does not know."""
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer is {name!r}, but must be one of {', '.join(OPTIMIZERS)}")
+
+
 def make_optimizers(model: nn.Module, name: str, lr: float, weight_decay: float) -> list[Optimizer]:
     """The optimisers that together update all of a UNet's parameters.
 
     ``muon``: that for the weights of hidden layers, AdamW for the first and the last layer, embeddings of classes,
     biases and norms, as its authors advise. Raises ValueError for another name.
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer is {name!r}, but must be one of {', '.join(OPTIMIZERS)}")
+    check_optimizer(name)
     named = list(model.named_parameters())
     hidden = [p for key, p in named if name == "muon" and p.ndim >= 2 and not key.startswith(OUTER_LAYERS)]
     chosen = {id(p) for p in hidden}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig, ModelConfig
-from tools.training.optimizers import OPTIMIZERS
+from tools.training.optimizers import check_optimizer
 from tools.training.photos import Crop, darken, draw_crop, retone, to_batch
 from util.images.image_io import grey_from_rgb
 
@@ -61,8 +61,7 @@ class Recipe:
             raise ValueError("grey, low_light, shrunk and tones are shares of the crops, from 0 to 1")
         if not (math.isfinite(self.level_mean) and 0 < self.level_std < math.inf):
             raise ValueError("level_mean must be finite, and level_std finite and more than 0")
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer is {self.optimizer!r}, but must be one of {', '.join(OPTIMIZERS)}")
+        check_optimizer(self.optimizer)
         if self.min_snr_gamma is not None and not self.min_snr_gamma > 0:
             raise ValueError(f"min_snr_gamma is {self.min_snr_gamma}, but must be more than 0")
         if not 0 <= self.multiscale < math.inf:

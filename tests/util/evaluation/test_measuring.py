@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,13 @@ def test_processes_open_no_larger_image_than_this_one(tmp_path: Path):
 
 
 class Deadly:
-    """An image at which a process ends that receives it."""
+    """An image at which a process ends that receives it; the first to be read here gives others the time to start."""
+
+    waits = 5.0
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        time.sleep(self.waits)
+        self.waits = 0.0
         return picture(0, (70, 100))
 
     def __reduce__(self) -> tuple[Any, ...]:

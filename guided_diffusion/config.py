@@ -31,14 +31,15 @@ _SIZES = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Architecture of the prior (``model_config_*.yaml``); the names are guided-diffusion's, but for two.
+    """Architecture of the prior (``model_config_*.yaml``); the names are guided-diffusion's, but for three.
 
     ``channel_mult`` may be empty: then it follows from ``image_size``. ``attention_resolutions`` lists side
     lengths, at ``image_size``, of the levels that attend. ``num_head_channels`` of -1 means ``num_heads``
     decides; ``num_heads_upsample`` of -1 means the same number of heads on the way up. And of this project:
     ``norm_groups``, of every group normalisation, 32 in the published networks; ``in_channels`` of the images, 3
-    (RGB) in the published networks, or 1 for grey. Raises ValueError, naming the key, for numbers
-    that describe no network.
+    (RGB) in the published networks, or 1 for grey; ``patch_size``, 1 in the published networks: patches of 2x2 or
+    4x4 pixels become channels before the first layer, as in FFDNet (Zhang, Zuo and Zhang 2018) and "Simple diffusion"
+    (Hoogeboom et al. 2023). Raises ValueError, naming the key, for numbers that describe no network.
     """
 
     image_size: int
@@ -59,12 +60,15 @@ class ModelConfig:
     use_new_attention_order: bool = False
     norm_groups: int = 32
     in_channels: int = 3
+    patch_size: int = 1
     model_path: str = ""
 
     def __post_init__(self) -> None:
         check_fields(self)
         if self.in_channels not in (1, 3):
             raise ValueError(f"in_channels is {self.in_channels}, but must be 3 (RGB) or 1 (grey)")
+        if self.patch_size not in (1, 2, 4):
+            raise ValueError(f"patch_size is {self.patch_size}, but must be 1, 2 or 4")
         for key, (least, most) in _SIZES.items():
             value = getattr(self, key)
             follows = key in ("num_head_channels", "num_heads_upsample")

@@ -40,6 +40,7 @@ def create_model(
     use_new_attention_order: bool = False,
     norm_groups: int = 32,
     in_channels: int = 3,
+    patch_size: int = 1,
 ) -> UNetModel:
     """A UNet with fresh weights from the keys of a model configuration other than ``model_path``.
 
@@ -64,6 +65,7 @@ def create_model(
         resblock_updown=resblock_updown,
         use_new_attention_order=use_new_attention_order,
         norm_groups=norm_groups,
+        patch_size=patch_size,
     )
     try:
         model = UNetModel(params)

@@ -25,7 +25,8 @@ class UNetParams:
 
     ``attention_ds`` holds the downsampling factors of the levels that attend; ``channel_mult`` the width of
     each level as a multiple of ``model_channels``. ``num_classes`` None means unconditional. ``norm_groups`` is the
-    number of groups of every normalisation.
+    number of groups of every normalisation. ``patch_size``: side of the patches of pixels that become channels
+    before the first layer, and pixels again after the last: the first level is that much coarser than the image.
     """
 
     in_channels: int
@@ -44,6 +45,7 @@ class UNetParams:
     resblock_updown: bool = False
     use_new_attention_order: bool = False
     norm_groups: int = 32
+    patch_size: int = 1
 
 
 class TimestepEmbedSequential(nn.Sequential):
@@ -220,13 +222,13 @@ class UNetModel(nn.Module):
         self.out = nn.Sequential(
             GroupNorm32(widths[0], params.norm_groups),
             nn.SiLU(inplace=True),
-            zero_module(nn.Conv2d(widths[0], params.out_channels, 3, padding=1)),
+            zero_module(nn.Conv2d(widths[0], params.out_channels * params.patch_size**2, 3, padding=1)),
         )
 
     @property
     def size_multiple(self) -> int:
         """Height and width of the input must be multiples of this."""
-        return 2 ** (len(self.params.channel_mult) - 1)
+        return self.params.patch_size * 2 ** (len(self.params.channel_mult) - 1)
 
     def fold_upsampling(self) -> None:
         """Do upsampling and the convolution after it in one, see :mod:`guided_diffusion.subpixel`; for inference.
@@ -266,7 +268,9 @@ class UNetModel(nn.Module):
         if y is not None:
             emb = emb + self.label_emb(y)
 
-        h = x.to(self.dtype)
+        patch = self.params.patch_size
+        h = x if patch == 1 else F.pixel_unshuffle(x, patch)  # (B, C, H, W) -> (B, C P^2, H/P, W/P)
+        h = h.to(self.dtype)
         skips: list[Tensor] = []
         for block in self.input_blocks:
             h = block(h, emb)
@@ -274,7 +278,8 @@ class UNetModel(nn.Module):
         h = self.middle_block(h, emb)
         for block in self.output_blocks:
             h = block(torch.cat([h, skips.pop()], dim=1), emb)
-        return self.out(h.to(x.dtype))
+        h = self.out(h.to(x.dtype))
+        return h if patch == 1 else F.pixel_shuffle(h, patch)
 
 
 def _attention(channels: int, params: UNetParams, num_heads: int) -> AttentionBlock:
@@ -290,13 +295,14 @@ def _attention(channels: int, params: UNetParams, num_heads: int) -> AttentionBl
 def _input_blocks(params: UNetParams, widths: Sequence[int]) -> tuple[nn.ModuleList, list[int]]:
     """The way down, and the channels of each of its outputs, which the way up takes back in reverse."""
     channels = widths[0]
-    blocks = nn.ModuleList([TimestepEmbedSequential(nn.Conv2d(params.in_channels, channels, 3, padding=1))])
+    inputs = params.in_channels * params.patch_size**2
+    blocks = nn.ModuleList([TimestepEmbedSequential(nn.Conv2d(inputs, channels, 3, padding=1))])
     skips = [channels]
     for level, width in enumerate(widths):
         for _ in range(params.num_res_blocks):
             layers: list[nn.Module] = [ResBlock(channels, width, params)]
             channels = width
-            if 2**level in params.attention_ds:
+            if params.patch_size * 2**level in params.attention_ds:
                 layers.append(_attention(channels, params, params.num_heads))
             blocks.append(TimestepEmbedSequential(*layers))
             skips.append(channels)
@@ -320,7 +326,7 @@ def _output_blocks(params: UNetParams, widths: Sequence[int], skips: list[int]) 
         for index in range(params.num_res_blocks + 1):
             layers: list[nn.Module] = [ResBlock(channels + remaining.pop(), width, params)]
             channels = width
-            if 2**level in params.attention_ds:
+            if params.patch_size * 2**level in params.attention_ds:
                 layers.append(_attention(channels, params, heads))
             if level > 0 and index == params.num_res_blocks:
                 layers.append(

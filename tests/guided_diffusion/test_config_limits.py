@@ -17,6 +17,7 @@ from guided_diffusion.typed import ConfigError, from_mapping
         *(("num_head_channels", value) for value in (0, -2, 10**9)),
         *(("num_heads_upsample", 0), ("num_heads", 0), ("norm_groups", 0), ("image_size", 0)),
         *(("dropout", 1.0), ("dropout", -0.1), ("in_channels", 2)),
+        *(("patch_size", 3), ("patch_size", 0)),
     ],
 )
 def test_sizes_that_no_network_has(key: str, value: float):

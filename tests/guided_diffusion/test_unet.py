@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -186,6 +187,40 @@ def test_configurations_that_describe_no_network(change: dict[str, Any], message
 def test_a_network_of_one_channel(learn_sigma: bool):
     model = create_model(**{**TINY, "learn_sigma": learn_sigma}, in_channels=1)
     assert model(torch.zeros(2, 1, 16, 8), torch.tensor([1, 2])).shape == (2, 1 + learn_sigma, 16, 8)
+
+
+@pytest.mark.parametrize("patch_size", [2, 4])
+def test_patches_become_channels_before_the_first_layer(patch_size: int):
+    """And pixels again after the last: a network of pixels says the same of the patches' channels."""
+    keys = {**TINY, "learn_sigma": True}
+    patched = rule_model({**keys, "patch_size": patch_size, "in_channels": 1})
+    assert patched.size_multiple == patch_size * 2 ** (len(patched.params.channel_mult) - 1)
+    inner = UNetModel(
+        dataclasses.replace(
+            patched.params, patch_size=1, in_channels=patch_size**2, out_channels=2 * patch_size**2
+        )
+    )
+    inner.load_state_dict(patched.state_dict())
+    x, t = torch.randn(2, 1, 2 * patched.size_multiple, patched.size_multiple), torch.tensor([1, 500])
+    rows = [x[:, :, i::patch_size, j::patch_size] for i in range(patch_size) for j in range(patch_size)]
+    with torch.no_grad():
+        said, expected = patched(x, t), inner(torch.cat(rows, 1), t)
+    for index, (i, j) in enumerate(np.ndindex(patch_size, patch_size)):
+        picked = expected[:, [index, patch_size**2 + index]]
+        torch.testing.assert_close(said[:, :, i::patch_size, j::patch_size], picked)
+    with pytest.raises(ValueError, match=f"multiples of {patched.size_multiple}"):
+        patched(x[:, :, patch_size:], t)
+
+
+@pytest.mark.parametrize("layout", [channels_last, as_sampled])
+def test_a_network_of_patches_says_the_same_in_every_layout(layout: Callable[[UNetModel], UNetModel]):
+    model = rule_model({**TINY, "patch_size": 2})
+    x, t = torch.randn(2, 3, 32, 16), torch.tensor([1, 500])
+    with torch.no_grad():
+        plain = model(x, t)
+        arranged = layout(model)(x, t)
+    rounding = of_network(model)
+    assert (arranged - plain).norm() < 2 * rounding * plain.norm()
 
 
 def test_default_widths_follow_the_image_size():

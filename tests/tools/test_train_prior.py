@@ -233,10 +233,12 @@ def test_a_grey_prior_starts_from_one_of_three_channels(tmp_path: Path, photos: 
         torch.testing.assert_close(again[key], first[key], rtol=2e-3, atol=1e-6)
 
 
-def test_grey_weights_say_what_the_colour_ones_say_about_grey():
+@pytest.mark.parametrize("patch_size", [1, 2])
+def test_grey_weights_say_what_the_colour_ones_say_about_grey(patch_size: int):
     """Of the noise in the direction (1, 1, 1) / sqrt(3), and the same share between the variances."""
     torch.manual_seed(0)
-    rgb, grey = create_model(**TINY).eval(), create_model(**TINY, in_channels=1).eval()
+    keys = {**TINY, "patch_size": patch_size}
+    rgb, grey = create_model(**keys).eval(), create_model(**keys, in_channels=1).eval()
     for parameter in rgb.parameters():
         nn.init.normal_(parameter, std=0.1)
     grey.load_state_dict(grey_weights(rgb.state_dict()))
@@ -248,9 +250,9 @@ def test_grey_weights_say_what_the_colour_ones_say_about_grey():
 
 
 def test_weights_that_cannot_be_made_grey():
-    with pytest.raises(ValueError, match="of 4 channels"):
+    with pytest.raises(ValueError, match="takes 5 channels"):
         grey_weights(
-            {"input_blocks.0.0.weight": torch.zeros(8, 4, 3, 3), "out.2.weight": torch.zeros(3, 8, 3, 3)}
+            {"input_blocks.0.0.weight": torch.zeros(8, 5, 3, 3), "out.2.weight": torch.zeros(3, 8, 3, 3)}
         )
     with pytest.raises(ValueError, match="lack"):
         grey_weights({"a": torch.zeros(1)})

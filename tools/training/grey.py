@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from util.checkpoint.architecture import split_channels
+
 FIRST, LAST = "input_blocks.0.0.weight", "out.2"
 
 
@@ -23,15 +25,16 @@ def grey_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise ValueError(
             f"the weights lack {FIRST} or {LAST}.weight: these are of no UNet of guided-diffusion"
         )
-    channels = grey[FIRST].shape[1]
-    if channels not in (1, 3):
-        raise ValueError(f"the weights are of a network of {channels} channels, not of 3 or 1")
+    inputs = grey[FIRST].shape[1]
+    channels, patch_size = split_channels(inputs)
     if channels == 1:
         return grey
-    grey[FIRST] = grey[FIRST].float().sum(1, keepdim=True) / math.sqrt(3)  # (O, 3, 3, 3) -> (O, 1, 3, 3)
+    pixels = patch_size**2
+    kernels = grey[FIRST].float().unflatten(1, (3, pixels))
+    grey[FIRST] = kernels.sum(1) / math.sqrt(3)  # (O, 3 P^2, 3, 3) -> (O, P^2, 3, 3)
     for name in (f"{LAST}.weight", f"{LAST}.bias"):
-        groups = grey[name].float().unflatten(0, (-1, 3))  # prediction, and variance if it is learned
+        groups = grey[name].float().unflatten(0, (-1, 3, pixels))  # prediction, and variance if it is learned
         scale = groups.new_full((len(groups),), 1 / 3)
         scale[0] = 1 / math.sqrt(3)
-        grey[name] = groups.sum(1) * scale.view(-1, *[1] * (groups.ndim - 2))
+        grey[name] = (groups.sum(1) * scale.view(-1, *[1] * (groups.ndim - 2))).flatten(0, 1)
     return grey

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -14,11 +15,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Architecture:
     """A UNet of guided-diffusion as far as its weights show it; the names are those of a model configuration.
 
-    ``attention_ds``: the factors of downsampling at which it attends, beside the middle. Heads, dropout, the
-    order of attention, ``norm_groups`` and ``image_size`` leave no trace in the weights.
+    ``attention_ds``: the factors of downsampling, of the image, at which it attends, beside the middle. Heads,
+    dropout, the order of attention, ``norm_groups`` and ``image_size`` leave no trace in the weights.
     """
 
     in_channels: int
+    patch_size: int
     num_channels: int
     channel_mult: tuple[float, ...]
     num_res_blocks: int
@@ -62,7 +64,8 @@ def infer_architecture(shapes: Shapes) -> Architecture:
 
 def _infer(shapes: Shapes) -> Architecture:
     num_channels = shapes["time_embed.0.weight"][1]
-    in_channels = shapes["input_blocks.0.0.weight"][1]
+    inputs = shapes["input_blocks.0.0.weight"][1]
+    in_channels, patch_size = split_channels(inputs)
     outputs = _count(shapes, "output_blocks")
     # the last block of every level but the first ends with upsampling, by a convolution or a residual block
     by_conv = [i for i in range(outputs) for j in (1, 2) if f"output_blocks.{i}.{j}.conv.weight" in shapes]
@@ -76,17 +79,31 @@ def _infer(shapes: Shapes) -> Architecture:
     middle = shapes["middle_block.0.out_layers.3.weight"][0]
     return Architecture(
         in_channels=in_channels,
+        patch_size=patch_size,
         num_channels=num_channels,
         channel_mult=tuple(width / num_channels for width in widths),
         num_res_blocks=num_res_blocks,
         attention_ds=tuple(
-            2**level for level, first in enumerate(firsts) if f"input_blocks.{first}.1.qkv.weight" in shapes
+            patch_size * 2**level
+            for level, first in enumerate(firsts) if f"input_blocks.{first}.1.qkv.weight" in shapes
         ),
-        learn_sigma=shapes["out.2.weight"][0] == 2 * in_channels,
+        learn_sigma=shapes["out.2.weight"][0] == 2 * inputs,
         class_cond="label_emb.weight" in shapes,
         use_scale_shift_norm=shapes["middle_block.0.emb_layers.1.weight"][0] == 2 * middle,
         resblock_updown=bool(by_block),
     )
+
+
+def split_channels(inputs: int) -> tuple[int, int]:
+    """``in_channels`` and ``patch_size`` of a network whose first layer takes so many channels.
+
+    One takes in_channels x patch_size^2. Raises ValueError if that is of no grey and no RGB images.
+    """
+    for channels in (1, 3):
+        side = math.isqrt(inputs // channels)
+        if channels * side**2 == inputs > 0:
+            return channels, side
+    raise ValueError(f"the first layer takes {inputs} channels")
 
 
 def _count(shapes: Shapes, blocks: str) -> int:

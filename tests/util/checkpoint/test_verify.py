@@ -148,6 +148,7 @@ def test_official_architecture_fits_its_configuration():
     found = infer_architecture(shapes)
     assert found == Architecture(
         in_channels=3,
+        patch_size=1,
         num_channels=256,
         channel_mult=(1, 1, 2, 2, 4, 4),
         num_res_blocks=2,
@@ -182,6 +183,12 @@ BASE = {**TINY, "channel_mult": "1,2,2"}
         ({"class_cond": True}, {"class_cond": True}),
         ({"use_scale_shift_norm": False}, {"use_scale_shift_norm": False}),
         ({"resblock_updown": True}, {"resblock_updown": True}),
+        ({"in_channels": 1}, {"in_channels": 1}),
+        ({"patch_size": 2}, {"patch_size": 2}),
+        (
+            {"patch_size": 4, "in_channels": 1, "attention_resolutions": "16,8"},
+            {"patch_size": 4, "in_channels": 1, "attention_ds": (4, 8)},
+        ),
         (
             {"resblock_updown": True, "attention_resolutions": "32", "num_res_blocks": 2},
             {"resblock_updown": True, "attention_ds": (2,), "num_res_blocks": 2},

@@ -35,6 +35,7 @@ from tools.prior_card.arguments import parse_args
 from tools.prior_card.curves import plot_losses, plot_training, read_log
 from tools.prior_card.denoising import denoise_all, losses_by_timestep, spread_of_colours
 from tools.prior_card.grey import GreyDenoiser, as_grey, denoise_thermal, thermal_frames
+from tools.prior_card.published import PublishedDenoiser, load_published
 from tools.prior_card.samples import write_grids
 from tools.prior_card.tables import cost_table, denoising_table, loss_table, thermal_table
 from tools.training.photos import center_crop, load_photos
@@ -64,6 +65,7 @@ class Job:
     device: torch.device
     before: GreyDenoiser | None = None
     thermal: list[tuple[str, np.ndarray, np.ndarray]] | None = None
+    published: dict[str, PublishedDenoiser] = dataclasses.field(default_factory=dict)
 
     @property
     def denoiser(self) -> GreyDenoiser:
@@ -102,14 +104,15 @@ def prepare(args: argparse.Namespace) -> Job:
         crops = [as_grey(crop) for crop in crops]
     before = load_before(args, diffusion, device) if args.before else None
     thermal = thermal_frames(args.thermal, multiple) if args.thermal else None
-    return Job(config, checkpoint, model, info, process, diffusion, crops, device, before, thermal)
+    published = {path.stem: load_published(path) for path in args.published}
+    return Job(config, checkpoint, model, info, process, diffusion, crops, device, before, thermal, published)
 
 
 def _check_channels(args: argparse.Namespace, channels: int) -> None:
     """Raise ValueError for what only priors of one channel, or only those of three, can be asked."""
     if channels == 3:
         asked = ["--before"] * bool(args.before) + ["--thermal"] * bool(args.thermal)
-        asked += ["--denoisers bm3d"] * ("bm3d" in args.denoisers)
+        asked += ["--denoisers bm3d"] * ("bm3d" in args.denoisers) + ["--published"] * bool(args.published)
     else:
         asked = ["--denoisers cbm3d"] * ("cbm3d" in args.denoisers)
     if asked:
@@ -160,7 +163,7 @@ def evaluate(args: argparse.Namespace, job: Job, report: dict[str, Any]) -> Iter
             args.denoisers,
             args.seed,
             job.device,
-            job.before,
+            {**job.published, **({"before": job.before} if job.before else {})},
         )
         report["denoising"] = result
         yield "denoising", denoising_table(result)

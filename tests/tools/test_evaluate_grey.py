@@ -85,7 +85,7 @@ def test_the_prior_before_is_one_more_companion():
         return torch.zeros_like(x)
 
     image = np.full((32, 32, 1), 100, np.uint8)
-    level = denoise_all(zero, DIFFUSION, [image], [1], [], 0, CPU, oracle)["levels"][0]
+    level = denoise_all(zero, DIFFUSION, [image], [1], [], 0, CPU, {"before": oracle})["levels"][0]
     assert level["psnr"]["before"] == pytest.approx(10 * math.log10(255**2 / 101), abs=0.2)
     # four times the relative error of a variance of 1024 numbers, in dB
     assert level["psnr"]["prior"] == pytest.approx(20 * math.log10(255), abs=0.8)

@@ -47,6 +47,15 @@ def parse_args(description: str | None, argv: list[str] | None = None) -> argpar
         "non-commercial, and takes seconds an image; bm3d is the same for grey (default nl_means)",
     )
     add(
+        "--published",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="FDnCNN_gray.mat of github.com/cszn/DnCNN, FFDNet_gray.mat of github.com/cszn/FFDNet: companions for "
+        "priors of one channel, under the names of their files; needs 'pip install h5py'",
+    )
+    add(
         "--before",
         metavar="CONFIG",
         help="the model configuration of another prior, of one or three channels, to stand beside one of one channel",

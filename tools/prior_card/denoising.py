@@ -125,16 +125,14 @@ def denoise_all(
     denoisers: Sequence[str],
     seed: int,
     device: torch.device,
-    before: Denoiser | None = None,
+    others: Mapping[str, Denoiser] | None = None,
 ) -> dict[str, Any]:
     """For every sigma its timestep and the mean PSNR of the noisy images, the companions and the prior.
 
-    ``prior`` is clipped to 0 ... 255 like the companions, ``noisy`` and ``prior_unclipped`` are not. ``before``: one
-    more companion, of that name.
+    ``prior`` is clipped to 0 ... 255 like the companions, ``noisy`` and ``prior_unclipped`` are not. ``others``: more
+    companions by their names.
     """
-    companions = {name: DENOISERS[name] for name in denoisers}
-    if before is not None:
-        companions["before"] = before
+    companions = {name: DENOISERS[name] for name in denoisers} | dict(others or {})
     levels = []
     for sigma in sigmas:
         scores: dict[str, list[float]] = {}

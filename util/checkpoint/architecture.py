@@ -85,7 +85,8 @@ def _infer(shapes: Shapes) -> Architecture:
         num_res_blocks=num_res_blocks,
         attention_ds=tuple(
             patch_size * 2**level
-            for level, first in enumerate(firsts) if f"input_blocks.{first}.1.qkv.weight" in shapes
+            for level, first in enumerate(firsts)
+            if f"input_blocks.{first}.1.qkv.weight" in shapes
         ),
         learn_sigma=shapes["out.2.weight"][0] == 2 * inputs,
         class_cond="label_emb.weight" in shapes,

@@ -7,6 +7,7 @@ Probabilistic Models" (2020, "DDPM").
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,8 +50,9 @@ def extract(values: FloatArray, index: int | Tensor) -> float | Tensor:
 class GaussianDiffusion(Schedule):
     """An immutable, respaced process and how the network is read; see also :class:`Schedule`.
 
-    ``original_steps`` is the number that the network was trained with; the other options are those of
-    :class:`DiffusionConfig`. Methods take an ``index``: an int, or a (B,) int64 tensor with one per image.
+    ``original_steps`` is the number that the network was trained with, ``original_betas`` are those steps', (T,); the
+    other options are those of :class:`DiffusionConfig`. Methods take an ``index``: an int, or a (B,) int64 tensor
+    with one per image.
     """
 
     original_steps: int
@@ -59,6 +61,7 @@ class GaussianDiffusion(Schedule):
     dynamic_threshold: bool = False
     clip_denoised: bool = True
     rescale_timesteps: bool = False
+    original_betas: FloatArray | None = None
 
     @classmethod
     def from_config(cls, config: DiffusionConfig) -> GaussianDiffusion:
@@ -84,8 +87,19 @@ class GaussianDiffusion(Schedule):
         kept = space_timesteps(len(betas), respacing)
         timesteps = np.array(kept, dtype=np.int64)
         return cls(
-            betas=respaced_betas(betas, kept), timestep_map=timesteps, original_steps=len(betas), **options
+            betas=respaced_betas(betas, kept),
+            timestep_map=timesteps,
+            original_steps=len(betas),
+            original_betas=betas,
+            **options,
         )
+
+    def every_timestep(self) -> GaussianDiffusion:
+        """The same process with all of its timesteps; itself if its betas were respaced elsewhere."""
+        if self.original_betas is None:
+            return self
+        betas = self.original_betas
+        return dataclasses.replace(self, betas=betas, timestep_map=np.arange(len(betas), dtype=np.int64))
 
     @property
     def learns_variance(self) -> bool:

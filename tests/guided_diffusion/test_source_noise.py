@@ -12,6 +12,7 @@ from guided_diffusion.denoising.source_noise import estimate_sigma, stripes
 from guided_diffusion.denoising.sources import clean_sources, denoise_grey
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
 from guided_diffusion.neumann import blur
+from guided_diffusion.prior import NetworkPrior
 
 
 def white(seed: int, *shape: int) -> Tensor:
@@ -32,6 +33,21 @@ def test_sigma_is_found(sigma: float) -> None:
     """192 blocks: the quantile's own deviation is about 2 percent, what texture adds a few more."""
     noisy = scene() + sigma / 127.5 * white(2, 1, 1, 192, 256)
     assert float(estimate_sigma(noisy)) == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize("sigma", [9.0, 12.5, 20.0, 37.0])
+def test_sigma_is_found_in_eight_bits_of_a_scene_that_clips(sigma: float) -> None:
+    """An eighth of the scene is all but black, another all but white, as sky and shadow are.
+
+    Of 768 blocks' root mean squares, each known to 9 percent, the low quantile is known to 1; rounding adds 1 / 12 to
+    the variance, and the soft scene less than that.
+    """
+    image = 0.3 * blur(white(1, 1, 1, 384, 512), 6.0).clamp(-1, 1)
+    image[..., :96, :256] -= 0.85
+    image[..., :96, 256:] += 0.85
+    grey = 127.5 * image + 127.5 + sigma * white(2, 1, 1, 384, 512)
+    noisy = grey.round().clamp(0, 255) / 127.5 - 1
+    assert float(estimate_sigma(noisy)) == pytest.approx(sigma, rel=0.04)
 
 
 def test_clean_and_constant_and_black_images_are_clean() -> None:
@@ -105,6 +121,29 @@ class Wiener:
         signal = float(self.diffusion.alphas_cumprod[index])
         gain = self.variance * signal**0.5 / (self.variance * signal + 1 - signal)
         return Prediction(gain * x_t, torch.zeros(1))
+
+
+@pytest.mark.parametrize("sigma", [11.0, 20.0, 33.0])
+def test_a_network_is_asked_at_the_timestep_of_sigma_whatever_the_sampler_takes(sigma: float) -> None:
+    """The nearest of a thousand: two neighbours of a linear schedule are 5 percent of such noise apart at most."""
+    asked: list[int] = []
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        asked.append(int(t[0]))
+        return torch.zeros_like(x)
+
+    image = sigma / 127.5 * white(8, 1, 1, 32, 32)
+    every = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=""))
+    results = []
+    for respacing in (4, 100, 1000):
+        process = GaussianDiffusion.from_config(
+            DiffusionConfig(timestep_respacing=respacing, model_var_type="fixed_small")
+        )
+        prior = NetworkPrior(network, process, 1)
+        results.append(denoise_grey(prior, image, sigma, torch.Generator().manual_seed(0)))
+    level = float(np.sqrt(1 / every.alphas_cumprod[asked[0]] - 1)) * 127.5
+    assert len(set(asked)) == 1 and level == pytest.approx(sigma, rel=0.025)
+    assert all(torch.equal(result, results[0]) for result in results)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -50,18 +50,16 @@ def extract(values: FloatArray, index: int | Tensor) -> float | Tensor:
 class GaussianDiffusion(Schedule):
     """An immutable, respaced process and how the network is read; see also :class:`Schedule`.
 
-    ``original_steps`` is the number that the network was trained with, ``original_betas`` are those steps', (T,); the
-    other options are those of :class:`DiffusionConfig`. Methods take an ``index``: an int, or a (B,) int64 tensor
-    with one per image.
+    ``original_betas``, (T,), are those of the steps that the network was trained with; the other options are those of
+    :class:`DiffusionConfig`. Methods take an ``index``: an int, or a (B,) int64 tensor with one per image.
     """
 
-    original_steps: int
+    original_betas: FloatArray
     model_mean_type: MeanType = "epsilon"
     model_var_type: Literal["learned", "learned_range", "fixed_small", "fixed_large"] = "learned_range"
     dynamic_threshold: bool = False
     clip_denoised: bool = True
     rescale_timesteps: bool = False
-    original_betas: FloatArray | None = None
 
     @classmethod
     def from_config(cls, config: DiffusionConfig) -> GaussianDiffusion:
@@ -89,17 +87,19 @@ class GaussianDiffusion(Schedule):
         return cls(
             betas=respaced_betas(betas, kept),
             timestep_map=timesteps,
-            original_steps=len(betas),
             original_betas=betas,
             **options,
         )
 
     def every_timestep(self) -> GaussianDiffusion:
-        """The same process with all of its timesteps; itself if its betas were respaced elsewhere."""
-        if self.original_betas is None:
-            return self
+        """The same process with all of its timesteps."""
         betas = self.original_betas
         return dataclasses.replace(self, betas=betas, timestep_map=np.arange(len(betas), dtype=np.int64))
+
+    @property
+    def original_steps(self) -> int:
+        """The number of steps that the network was trained with."""
+        return len(self.original_betas)
 
     @property
     def learns_variance(self) -> bool:

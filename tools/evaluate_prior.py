@@ -141,6 +141,7 @@ def cost_of(config: ModelConfig, file_bytes: int) -> dict[str, Any]:
 
 def evaluate(args: argparse.Namespace, job: Job, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and Markdown of every part as it is done; the numbers go into ``report``. Raises OSError."""
+    before = {"before": job.before} if job.before else {}
     report["cost"] = cost_of(job.config, job.checkpoint.stat().st_size)
     yield "cost", cost_table(report["cost"])
     if args.time:
@@ -163,13 +164,12 @@ def evaluate(args: argparse.Namespace, job: Job, report: dict[str, Any]) -> Iter
             args.denoisers,
             args.seed,
             job.device,
-            {**job.published, **({"before": job.before} if job.before else {})},
+            {**job.published, **before},
         )
         report["denoising"] = result
         yield "denoising", denoising_table(result)
     if job.thermal:
-        both = {"before": job.before} if job.before else {}
-        report["thermal"], pictures = denoise_thermal({**both, "prior": job.denoiser}, job.thermal)
+        report["thermal"], pictures = denoise_thermal({**before, "prior": job.denoiser}, job.thermal)
         if args.plots:
             for name, picture in pictures.items():
                 write_png(args.plots / f"thermal_{name}.png", picture, {"ddfm": "noisy, denoised, clean"})

@@ -59,13 +59,7 @@ def load_published(path: Path) -> PublishedDenoiser:
         arrays = list(_read_hdf5(path) if newer else _read_old(path))
     except UNREADABLE as error:
         raise ValueError(f"{path}: no network that MatConvNet saved ({error})") from error
-    layers = [
-        (
-            torch.from_numpy(np.ascontiguousarray(w, np.float32)),
-            torch.from_numpy(b.astype(np.float32).ravel()),
-        )
-        for w, b in arrays
-    ]
+    layers = [(_kernel(weight), torch.from_numpy(bias.astype(np.float32).ravel())) for weight, bias in arrays]
     inputs = [weight.shape[1] for weight, _ in layers]
     outputs = [len(weight) for weight, _ in layers]
     if (
@@ -82,26 +76,27 @@ def load_published(path: Path) -> PublishedDenoiser:
     return PublishedDenoiser(layers)
 
 
+def _kernel(weight: np.ndarray) -> Tensor:
+    """MATLAB's (H, W, I, O), whose last axes are left out where they are 1, as (O, I, H, W)."""
+    whole = weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
+    return torch.from_numpy(np.ascontiguousarray(whole.transpose(3, 2, 0, 1), np.float32))
+
+
 def _read_old(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Kernels (O, I, H, W) and biases of every convolution; MATLAB has them as (H, W, I, O)."""
+    """Kernels and biases of every convolution, with the axes of MATLAB."""
     net = scipy.io.loadmat(str(path), squeeze_me=True, struct_as_record=False)["net"]
     for layer in np.atleast_1d(net.layers):
         if layer.type == "conv":
             weight, bias = layer.weights
-            yield _four(weight).transpose(3, 2, 0, 1), np.asarray(bias)
-
-
-def _four(weight: np.ndarray) -> np.ndarray:
-    """A kernel whose last axes MATLAB, or reading, left out because they are 1."""
-    return weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
+            yield weight, np.asarray(bias)
 
 
 def _read_hdf5(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The same of a file that holds every array the other way round: (O, I, W, H)."""
+    """The same of a file that holds every array with its axes the other way round."""
     h5py: Any = importlib.import_module("h5py")
     with h5py.File(path) as file:
         for reference in file["net/layers"][:].ravel():
             layer = file[reference]
             if "".join(map(chr, layer["type"][:].ravel())) == "conv":
                 weight, bias = (file[part][:] for part in layer["weights"][:].ravel())
-                yield weight.reshape(*[1] * (4 - weight.ndim), *weight.shape).transpose(0, 1, 3, 2), bias
+                yield weight.T, bias

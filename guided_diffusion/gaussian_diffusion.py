@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -83,10 +83,9 @@ class GaussianDiffusion(Schedule):
         Raises ValueError for a respacing that cannot be.
         """
         kept = space_timesteps(len(betas), respacing)
-        timesteps = np.array(kept, dtype=np.int64)
         return cls(
             betas=respaced_betas(betas, kept),
-            timestep_map=timesteps,
+            timestep_map=np.array(kept, dtype=np.int64),
             original_betas=betas,
             **options,
         )
@@ -95,6 +94,11 @@ class GaussianDiffusion(Schedule):
         """The same process with all of its timesteps."""
         betas = self.original_betas
         return dataclasses.replace(self, betas=betas, timestep_map=np.arange(len(betas), dtype=np.int64))
+
+    def with_timesteps(self, kept: Sequence[int]) -> GaussianDiffusion:
+        """The same process visiting only these of its original timesteps. Raises ValueError unless they ascend."""
+        betas, timesteps = respaced_betas(self.original_betas, kept), np.array(kept, dtype=np.int64)
+        return dataclasses.replace(self, betas=betas, timestep_map=timesteps)
 
     @property
     def original_steps(self) -> int:

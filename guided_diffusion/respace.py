@@ -69,6 +69,11 @@ class Schedule:
         """N, the number of steps."""
         return len(self.betas)
 
+    def nearest_index(self, ratio: float) -> int:
+        """The index whose states have noise nearest to ``ratio`` times what there is of x_0; ``ratio`` above 0."""
+        ratios = np.sqrt(1 / self.alphas_cumprod - 1)
+        return int(np.abs(np.log(ratios / ratio)).argmin())
+
 
 def named_betas(schedule: str, steps: int) -> FloatArray:
     """Variances of the forward process, (steps,), each in (0, 1).

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from guided_diffusion.gaussian_diffusion import Prediction
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
 from guided_diffusion.prior import Prior
 from guided_diffusion.typed import Table
 
@@ -100,19 +100,38 @@ def ddpm_loop(
     hook: Hook | None = None,
     noise: Noise | None = None,
     count: int | None = None,
+    large_steps: bool = False,
 ) -> Iterator[Step]:
     """Sample by ancestral steps, DDPM Algorithm 2; parameters, order and errors as in :func:`ddim_loop`.
 
-    Mean: the posterior's given the rectified ``pred_xstart``; variance: by ``model_var_type``; the last step
-    adds no noise.
+    Mean: the posterior's given the rectified ``pred_xstart``; variance: by ``model_var_type``, or with
+    ``large_steps`` that of :func:`large_step_log_variance`; the last step adds no noise.
     """
     draw, diffusion = noise or torch.randn_like, prior.diffusion
 
     def update(index: int, x_t: Tensor, pred_xstart: Tensor, prediction: Prediction) -> Tensor:
+        log_variance = prediction.log_variance
+        if large_steps:
+            log_variance = large_step_log_variance(diffusion, log_variance, index)
         x_t = diffusion.q_posterior_mean(pred_xstart, x_t, index)
-        return x_t + torch.exp(0.5 * prediction.log_variance) * draw(x_t) if index > 0 else x_t
+        return x_t + torch.exp(0.5 * log_variance) * draw(x_t) if index > 0 else x_t
 
     return _loop(prior, x_T, update, hook, count)
+
+
+def large_step_log_variance(diffusion: GaussianDiffusion, log_variance: Tensor, index: int) -> Tensor:
+    """log variance of p(x_{t-1} | x_t) over a large step, (B, C, H, W), made of that of a :class:`Prediction`.
+
+    The variance of a step is that of q(x_{t-1} | x_t, x_0) and coef1^2 Var(x_0 | x_t) more, so it is linear in what
+    is not known of x_0: the posterior's when nothing is, beta when Var(x_0 | x_t) is 1 - alpha_bar. ``learned_range``
+    interpolates their logarithms instead: the same where they are close, as in the steps of training, too little
+    where the posterior's is far below beta. Other ``model_var_type``, and index 0, are returned as given.
+    """
+    if diffusion.model_var_type != "learned_range" or index == 0:
+        return log_variance
+    low, high = float(diffusion.posterior_variance[index]), float(diffusion.betas[index])
+    fraction = (log_variance - math.log(low)) / math.log(high / low)
+    return torch.log(low + (high - low) * fraction.clamp(0.0, 1.0))
 
 
 def dpmpp_2m_loop(

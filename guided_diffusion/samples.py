@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from guided_diffusion.denoising.sources import noisy_state
+from guided_diffusion.denoising.sources import noisy_state, seen_noise
 from guided_diffusion.fusion import fuse
+from guided_diffusion.gaussian_diffusion import GaussianDiffusion
 from guided_diffusion.noise import Size
-from guided_diffusion.prior import Prior
+from guided_diffusion.prior import NetworkPrior, Prior
 from guided_diffusion.samplers import Sampler, Step, ddpm_loop, draws_noise
 
 OnSample = Callable[[Step, int], None]
 """Told of every step, and of the number, from 0, of the first sample among the rows of its state."""
+
+DRAW_STEPS = 8
+"""Evaluations of a network for a draw of a noisy source; a prior of another kind takes the steps of its process."""
 
 _SEEDS = 2**63
 # odd: all seeds differ, also in their lower 32 bits, the only ones that a generator on the CPU looks at
@@ -54,10 +60,15 @@ def sample_grey(prior: Prior, image: Tensor, sigma: float, seeds: Sequence[int])
 
     A noisy image, scaled, is a state x_t of the prior's process at the timestep of its noise. Ancestral steps from
     there to x_0 draw from p(x_0 | x_t), which is the posterior of the clean image: nothing is approximated but by
-    the prior and its steps. Three channels as in :func:`~guided_diffusion.denoising.sources.denoise_grey`.
+    the prior and its steps. A network takes :data:`DRAW_STEPS` from the nearest of all its timesteps, whatever a
+    sampler takes. Three channels as in :func:`~guided_diffusion.denoising.sources.denoise_grey`.
 
     image: (1, 1, H, W) luma in [-1, 1], H and W fitting the prior. Returns (K, 1, H, W), clipped to [-1, 1].
     """
+    own_steps = isinstance(prior, NetworkPrior)
+    if own_steps:
+        process = draw_process(prior.diffusion, seen_noise(prior, sigma))
+        prior = dataclasses.replace(prior, diffusion=process)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     states = [noisy_state(prior, image, sigma, generator) for generator in generators]
     x_t = torch.cat([state for state, _ in states])
@@ -66,9 +77,15 @@ def sample_grey(prior: Prior, image: Tensor, sigma: float, seeds: Sequence[int])
         rows = [torch.randn(like.shape[1:], generator=generator) for generator in generators]
         return torch.stack(rows).to(like.device)
 
-    for step in ddpm_loop(prior, x_t, noise=noise, count=states[0][1] + 1):
+    for step in ddpm_loop(prior, x_t, noise=noise, count=states[0][1] + 1, large_steps=own_steps):
         x_t = step.x_t
     return x_t.mean(dim=1, keepdim=True).clamp(-1, 1)
+
+
+def draw_process(diffusion: GaussianDiffusion, ratio: float) -> GaussianDiffusion:
+    """At most :data:`DRAW_STEPS` steps, evenly spaced, down from the timestep with noise ``ratio`` of the signal."""
+    first = diffusion.every_timestep().nearest_index(ratio)
+    return diffusion.with_timesteps(np.unique(np.linspace(0, first, DRAW_STEPS).round().astype(int)).tolist())
 
 
 def draw_sources(

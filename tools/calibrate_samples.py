@@ -139,9 +139,8 @@ def calibrate(args: argparse.Namespace) -> str:
     heads = ["", "error", "spread", "error / spread", "within 1 deviation", "within 2"]
     rows_of = [calibration.row(label) for label, calibration in found.items()]
     table = markdown_rows(heads, *rows_of, ["calibrated would be", "", "", "1.00", *expected])
-    return (
-        f"{table}\n\nPairs: {len(pairs)}; {args.samples} samples, noise {args.noise:g}, {args.steps} steps."
-    )
+    chained = f", chains of {args.steps} steps" if args.chains else ""
+    return f"{table}\n\nPairs: {len(pairs)}; {args.samples} samples, noise {args.noise:g}{chained}."
 
 
 def shown(scene: Scene, spread: Spread, clean: Tensor) -> np.ndarray:
@@ -206,12 +205,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=positive,
         default=100,
         metavar="N",
-        help="of the prior's process (default: %(default)s)",
+        help="of the sampler, with --chains (default: %(default)s)",
     )
     add("--seed", type=int, default=3407, metavar="N", help="(default: %(default)s)")
     add("--picture", type=Path, metavar="PNG", help="write the spread beside the error (default: not)")
     add("--chains", action="store_true", help="also sample in a prior that fuses (default: not)")
-    add("--model_config", metavar="YAML", help="the prior (default: that of sample.py)")
+    add(
+        "--model_config",
+        default="grey",
+        metavar="YAML",
+        help="the prior (default: %(default)s, by which local sees noisy sources)",
+    )
     args = parser.parse_args(argv)
     if args.samples < 2 or args.noise <= 0 or args.side < MULTIPLE:
         parser.error(f"--samples must be 2 or more, --noise above 0, --side {MULTIPLE} or more")

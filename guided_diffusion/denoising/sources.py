@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,17 +33,21 @@ def denoise_grey(prior: Prior, image: Tensor, sigma: float, generator: torch.Gen
     return estimate.mean(dim=1, keepdim=True)
 
 
+def seen_noise(prior: Prior, sigma: float) -> float:
+    """The noise of a grey image with ``sigma`` grey levels as a state of the prior, in units of its images."""
+    return sigma / GREY * prior.channels**0.5
+
+
 def noisy_state(prior: Prior, image: Tensor, sigma: float, generator: torch.Generator) -> tuple[Tensor, int]:
     """The grey image as a state x_t of the prior's process, (B, C, H, W), and its index; see :func:`denoise_grey`."""
     diffusion = prior.diffusion
-    level = sigma / GREY * (prior.channels**0.5)
-    ratios = np.sqrt(1 / diffusion.alphas_cumprod - 1)
-    index = int(np.abs(np.log(ratios / level)).argmin())
+    level = seen_noise(prior, sigma)
+    index = diffusion.nearest_index(level)
     x = image.float().expand(-1, prior.channels, -1, -1)
     if prior.channels == 3:
         draw = torch.randn(x.shape[1:], generator=generator, device=generator.device).to(x.device)
         x = x + level * (draw - draw.mean(dim=0, keepdim=True))
-    return float(np.sqrt(diffusion.alphas_cumprod[index])) * x, index
+    return math.sqrt(diffusion.alphas_cumprod[index]) * x, index
 
 
 Noise = Literal["auto", "off"] | Sequence[float]

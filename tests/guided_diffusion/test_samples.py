@@ -12,8 +12,16 @@ from guided_diffusion.fusion import fuse
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Prediction
 from guided_diffusion.local.em import LocalFast
 from guided_diffusion.noise import PairNoise
-from guided_diffusion.samplers import ddim_loop, ddpm_loop, dpmpp_2m_loop, draws_noise
+from guided_diffusion.prior import NetworkPrior
+from guided_diffusion.samplers import (
+    ddim_loop,
+    ddpm_loop,
+    dpmpp_2m_loop,
+    draws_noise,
+    large_step_log_variance,
+)
 from guided_diffusion.samples import (
+    DRAW_STEPS,
     Spread,
     add_samples,
     check_samples,
@@ -46,10 +54,10 @@ class Wiener:
         return Prediction(estimate.expand_as(x_t), log_variance)
 
 
-def pair(sigma: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+def pair(sigma: float, seed: int = 0, deviation: float = CLEAN) -> tuple[Tensor, Tensor]:
     """A clean image of the prior, 64x64, and the same with noise of that many grey levels."""
     generator = torch.Generator().manual_seed(seed)
-    clean = CLEAN * torch.randn(1, 1, 64, 64, generator=generator)
+    clean = deviation * torch.randn(1, 1, 64, 64, generator=generator)
     return clean, clean + sigma / 127.5 * torch.randn(clean.shape, generator=generator)
 
 
@@ -81,6 +89,60 @@ def test_a_prior_of_three_channels_is_asked_about_grey():
     assert draws.shape == (8, 1, 64, 64) and float(error) < 0.85 * float(
         (noisy - clean).square().mean().sqrt()
     )
+
+
+def wiener_network(steps: int, deviation: float = CLEAN) -> tuple[NetworkPrior, list[int]]:
+    """:class:`Wiener` as a network that learns its variance, and the timesteps that it is asked at."""
+    diffusion = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=steps))
+    signals, asked = diffusion.every_timestep().alphas_cumprod, list[int]()
+
+    def model(x_t: Tensor, timesteps: Tensor) -> Tensor:
+        asked.append(int(timesteps[0]))
+        signal = float(signals[asked[-1]])
+        unknown = 1 / (signal / (1 - signal) + 1 / deviation**2)
+        estimate = unknown * signal**0.5 / (1 - signal) * x_t
+        eps = (x_t - signal**0.5 * estimate) / (1 - signal) ** 0.5
+        return torch.cat([eps, torch.full_like(x_t, 2 * unknown / (1 - signal) - 1)], dim=1)
+
+    return NetworkPrior(model, diffusion, channels=1), asked
+
+
+@pytest.mark.parametrize("sigma", [10.0, 40.0])
+def test_a_network_draws_in_few_steps_whatever_the_sampler_takes(sigma: float):
+    """Bounds as above. The image is flatter, so that noise can be told from it, as that of photographs can.
+
+    The last step adds no noise: what timestep 0 leaves open, at most its own noise of 1e-4, is not drawn.
+    """
+    flat, noise = 0.05, (sigma / 127.5) ** 2
+    variance = flat**2 * noise / (flat**2 + noise) - 1 / (1e4 + 1 / flat**2)
+    noisy = pair(sigma, deviation=flat)[1]
+    of_ten, asked = wiener_network(10, flat)
+    draws = sample_grey(of_ten, noisy, sigma, sample_seeds(3, 16))
+    assert len(asked) == DRAW_STEPS and asked[-1] == 0 and asked == sorted(asked, reverse=True)
+    off = draws - flat**2 / (flat**2 + noise) * noisy
+    assert float(off.square().mean()) == pytest.approx(variance, rel=0.05)
+    assert float(off.mean(dim=0).square().mean()) == pytest.approx(float(off.square().mean()) / 16, rel=0.15)
+    assert torch.equal(draws, sample_grey(wiener_network(100, flat)[0], noisy, sigma, sample_seeds(3, 16)))
+
+
+def test_weak_noise_is_drawn_in_the_steps_that_there_are():
+    prior, asked = wiener_network(10)
+    sample_grey(prior, pair(2.0)[1], 2.0, [3])
+    assert asked == [1, 0]
+    assert sample_grey(prior, pair(0.1)[1], 0.1, [3]).isfinite().all() and asked[2:] == [0]
+
+
+def test_variance_of_a_large_step_is_that_of_what_is_not_known():
+    """The posterior's where x_0 is known, beta where nothing is, and linear in between; fixed ones stay."""
+    diffusion = GaussianDiffusion.from_config(DiffusionConfig(timestep_respacing=10))
+    low, high = diffusion.posterior_log_variance_clipped[5], np.log(diffusion.betas[5])
+    given = torch.tensor([low, (low + high) / 2, high, high + 1], dtype=torch.float64)
+    found = large_step_log_variance(diffusion, given, 5).exp().tolist()
+    first, last = float(np.exp(low)), float(np.exp(high))
+    assert found == pytest.approx([first, (first + last) / 2, last, last])
+    assert torch.equal(large_step_log_variance(diffusion, given, 0), given)
+    fixed = GaussianDiffusion.from_config(DiffusionConfig(model_var_type="fixed_small"))
+    assert torch.equal(large_step_log_variance(fixed, given, 5), given)
 
 
 def test_a_draw_depends_on_its_seed_alone():

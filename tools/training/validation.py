@@ -16,8 +16,7 @@ SIGMAS = (10, 25, 50, 100)  # of 255, as denoising papers count
 
 def sigma_timestep(diffusion: GaussianDiffusion, sigma: float) -> int:
     """The timestep whose noise, after scaling the state to unit signal, is nearest to sigma of 255."""
-    ratio = np.sqrt((1.0 - diffusion.alphas_cumprod) / diffusion.alphas_cumprod)
-    return int(np.abs(ratio - 2.0 * sigma / 255.0).argmin())
+    return diffusion.nearest_index(2.0 * sigma / 255.0)
 
 
 @torch.no_grad()

@@ -16,12 +16,13 @@ MeanType = Literal["epsilon", "start_x", "previous_x", "v"]
 MAX_STEPS = 100_000
 """Of a process; each costs eight numbers in double precision."""
 
+MOST_BLOCKS = 64
+"""Of one level."""
 
 # Of a model, far beyond any that has been trained: what is larger is a slip, and would take all memory to lay out.
 _SIZES = {
     "image_size": (1, 65536),
     "num_channels": (1, 8192),
-    "num_res_blocks": (1, 64),
     "num_heads": (1, 8192),
     "num_head_channels": (1, 8192),
     "num_heads_upsample": (1, 8192),
@@ -36,6 +37,7 @@ class ModelConfig:
     ``channel_mult`` may be empty: then it follows from ``image_size``. ``attention_resolutions`` lists side
     lengths, at ``image_size``, of the levels that attend. ``num_head_channels`` of -1 means ``num_heads``
     decides; ``num_heads_upsample`` of -1 means the same number of heads on the way up. And of this project:
+    ``num_res_blocks`` may be one number for each level, as ``channel_mult`` is, in place of one for all;
     ``norm_groups``, of every group normalisation, 32 in the published networks; ``in_channels`` of the images, 3
     (RGB) in the published networks, or 1 for grey; ``patch_size``, 1 in the published networks: patches of 2x2 or
     4x4 pixels become channels before the first layer, as in FFDNet (Zhang, Zuo and Zhang 2018) and "Simple diffusion"
@@ -44,7 +46,7 @@ class ModelConfig:
 
     image_size: int
     num_channels: int
-    num_res_blocks: int
+    num_res_blocks: int | str
     channel_mult: str = ""
     learn_sigma: bool = False
     class_cond: bool = False
@@ -74,8 +76,24 @@ class ModelConfig:
             follows = key in ("num_head_channels", "num_heads_upsample")
             if not (least <= value <= most or (follows and value == -1)):
                 raise ValueError(f"{key} is {value}, but must be from {least} to {most}{', or -1' * follows}")
+        levels_of_blocks(self.num_res_blocks)
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}, but must be from 0 to less than 1")
+
+
+def levels_of_blocks(num_res_blocks: int | str) -> tuple[int, ...]:
+    """The numbers that ``num_res_blocks`` holds. Raises ValueError for what are none, or none of a network."""
+    try:
+        blocks = tuple(int(part) for part in str(num_res_blocks).split(","))
+    except ValueError:
+        raise ValueError(
+            f'num_res_blocks is {num_res_blocks!r}, but must be a number, or one for each level as in "2,2,3,3"'
+        ) from None
+    if not all(1 <= number <= MOST_BLOCKS for number in blocks):
+        raise ValueError(
+            f"num_res_blocks is {num_res_blocks!r}, but must be from 1 to {MOST_BLOCKS} in every level"
+        )
+    return blocks
 
 
 @dataclass(frozen=True)

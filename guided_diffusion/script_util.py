@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from guided_diffusion.config import ModelConfig
+from guided_diffusion.config import ModelConfig, levels_of_blocks
 from guided_diffusion.typed import ConfigError
 from guided_diffusion.unet import UNetModel, UNetParams
 
@@ -24,7 +24,7 @@ DEFAULT_CHANNEL_MULT: dict[int, tuple[float, ...]] = {
 def create_model(
     image_size: int,
     num_channels: int,
-    num_res_blocks: int,
+    num_res_blocks: int | str,
     channel_mult: str = "",
     learn_sigma: bool = False,
     class_cond: bool = False,
@@ -48,12 +48,13 @@ def create_model(
     the body to float16 (do so after loading float32 weights, or load into it: both give the same). Raises
     :class:`~guided_diffusion.typed.ConfigError` where the values do not describe a network.
     """
+    factors = _channel_mult(channel_mult, image_size)
     params = UNetParams(
         in_channels=in_channels,
         model_channels=num_channels,
         out_channels=2 * in_channels if learn_sigma else in_channels,
-        num_res_blocks=num_res_blocks,
-        channel_mult=_channel_mult(channel_mult, image_size),
+        num_res_blocks=_res_blocks(num_res_blocks, len(factors)),
+        channel_mult=factors,
         attention_ds=_attention_ds(attention_resolutions, image_size),
         dropout=dropout,
         num_classes=NUM_CLASSES if class_cond else None,
@@ -107,6 +108,18 @@ def _channel_mult(text: str, image_size: int) -> tuple[float, ...]:
             f"channel_mult is {text!r}, but must be at most {MOST_LEVELS} numbers above 0 and up to {MOST_WIDENING}"
         )
     return factors
+
+
+def _res_blocks(value: int | str, levels: int) -> tuple[int, ...]:
+    try:
+        blocks = levels_of_blocks(value)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if len(blocks) not in (1, levels):
+        raise ConfigError(
+            f"num_res_blocks is {value!r}, but there are {levels} levels: give one number, or {levels}"
+        )
+    return blocks if len(blocks) == levels else blocks * levels
 
 
 def _attention_ds(text: int | str, image_size: int) -> tuple[int, ...]:

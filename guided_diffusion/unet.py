@@ -32,7 +32,7 @@ class UNetParams:
     in_channels: int
     model_channels: int
     out_channels: int
-    num_res_blocks: int
+    num_res_blocks: tuple[int, ...]  # of every level, the finest first
     channel_mult: tuple[float, ...]
     attention_ds: tuple[int, ...] = ()
     dropout: float = 0.0
@@ -299,7 +299,7 @@ def _input_blocks(params: UNetParams, widths: Sequence[int]) -> tuple[nn.ModuleL
     blocks = nn.ModuleList([TimestepEmbedSequential(nn.Conv2d(inputs, channels, 3, padding=1))])
     skips = [channels]
     for level, width in enumerate(widths):
-        for _ in range(params.num_res_blocks):
+        for _ in range(params.num_res_blocks[level]):
             layers: list[nn.Module] = [ResBlock(channels, width, params)]
             channels = width
             if params.patch_size * 2**level in params.attention_ds:
@@ -323,12 +323,12 @@ def _output_blocks(params: UNetParams, widths: Sequence[int], skips: list[int]) 
     remaining = list(skips)
     blocks = nn.ModuleList()
     for level, width in reversed(list(enumerate(widths))):
-        for index in range(params.num_res_blocks + 1):
+        for index in range(params.num_res_blocks[level] + 1):
             layers: list[nn.Module] = [ResBlock(channels + remaining.pop(), width, params)]
             channels = width
             if params.patch_size * 2**level in params.attention_ds:
                 layers.append(_attention(channels, params, heads))
-            if level > 0 and index == params.num_res_blocks:
+            if level > 0 and index == params.num_res_blocks[level]:
                 layers.append(
                     ResBlock(channels, channels, params, up=True)
                     if params.resblock_updown

@@ -71,7 +71,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add(
         "--init",
         type=Path,
-        help="start from these weights instead of fresh ones; a network of fewer blocks a level is deepened",
+        help="start from these weights instead of fresh ones; a network of fewer blocks in some levels is deepened",
     )
     add("--limit", type=int, help="use only this many photographs")
     add("--val_images", type=int, default=16, help="photographs to validate on (default %(default)s)")

@@ -13,17 +13,23 @@ from guided_diffusion.typed import ConfigError, from_mapping
     "key, value",
     [
         *(("num_channels", value) for value in (-32, 0, 10**9)),
-        *(("num_res_blocks", value) for value in (-1, 0, 10**6)),
+        *(("num_res_blocks", value) for value in (-1, 0, 10**6, "1,0", "2,x", "")),
         *(("num_head_channels", value) for value in (0, -2, 10**9)),
         *(("num_heads_upsample", 0), ("num_heads", 0), ("norm_groups", 0), ("image_size", 0)),
         *(("dropout", 1.0), ("dropout", -0.1), ("in_channels", 2)),
         *(("patch_size", 3), ("patch_size", 0)),
     ],
 )
-def test_sizes_that_no_network_has(key: str, value: float):
+def test_sizes_that_no_network_has(key: str, value: float | str):
     keys = {"image_size": 64, "num_channels": 32, "num_res_blocks": 1, key: value}
     with pytest.raises(ConfigError, match=rf"f\.yaml: {key} is "):
         from_mapping(ModelConfig, keys, "f.yaml")
+
+
+@pytest.mark.parametrize("text", ["1,2", "1,2,3,4,5"])
+def test_blocks_of_more_or_fewer_levels_than_there_are(text: str):
+    with pytest.raises(ConfigError, match="there are 4 levels"):
+        empty_model(ModelConfig(64, 32, text))
 
 
 @pytest.mark.parametrize("text", ["1,-2", "0", "1,nan", "inf", "1e9", ",".join("1" * 30), "0.001"])

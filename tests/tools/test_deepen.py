@@ -14,18 +14,21 @@ from tests.conftest import TINY
 from tools.training.deepen import deepened_weights
 
 
-def network(blocks: int, **changes: Any) -> UNetModel:
+def network(blocks: int | str, **changes: Any) -> UNetModel:
     return create_model(**{**TINY, "channel_mult": "1,2,2", **changes, "num_res_blocks": blocks}).eval()
 
 
-@pytest.mark.parametrize(("few", "many"), [(1, 2), (1, 3), (2, 3)])
+@pytest.mark.parametrize(
+    ("few", "many"),
+    [(1, 2), (1, 3), (2, 3), (1, "1,2,3"), (2, "3,2,2"), ("1,2,1", "2,2,4"), ("3,1,1", "3,1,2")],
+)
 @pytest.mark.parametrize("changes", [{}, {"attention_resolutions": "16"}, {"resblock_updown": True}])
-def test_it_says_what_the_smaller_one_says(few: int, many: int, changes: dict[str, Any]):
+def test_it_says_what_the_smaller_one_says(few: int | str, many: int | str, changes: dict[str, Any]):
     torch.manual_seed(0)
     small, large = network(few, **changes), network(many, **changes)
     for parameter in small.parameters():
         nn.init.normal_(parameter, std=0.1)
-    large.load_state_dict(deepened_weights(small.state_dict(), large.state_dict(), levels=3))
+    large.load_state_dict(deepened_weights(small.state_dict(), large.state_dict()))
     x, t = torch.randn(2, 3, 16, 16), torch.tensor([3, 500])
     with torch.no_grad():
         expected, said = small(x, t), large(x, t)
@@ -37,7 +40,7 @@ def test_every_new_block_can_learn():
     small, large = network(1), network(2)
     for parameter in small.parameters():
         nn.init.normal_(parameter, std=0.1)
-    large.load_state_dict(deepened_weights(small.state_dict(), large.state_dict(), levels=3))
+    large.load_state_dict(deepened_weights(small.state_dict(), large.state_dict()))
     large(torch.randn(2, 3, 16, 16), torch.tensor([3, 500])).square().mean().backward()
     last = [key for key, _ in large.named_parameters() if key.endswith("out_layers.3.weight")]
     gradients = dict(large.named_parameters())
@@ -46,7 +49,16 @@ def test_every_new_block_can_learn():
 
 def test_as_many_blocks_stay_and_fewer_are_refused():
     small, large = network(1).state_dict(), network(2).state_dict()
-    same = deepened_weights(small, small, levels=3)
+    same = deepened_weights(small, small)
     assert all(torch.equal(same[key], small[key]) for key in small)
-    with pytest.raises(ValueError, match="2 blocks a level, more than its 1"):
-        deepened_weights(large, small, levels=3)
+    for more, fewer, words in (
+        (large, small, "2 blocks a level, not of at most 1"),
+        (
+            network("2,1,1").state_dict(),
+            network("1,2,3").state_dict(),
+            "2,1,1 blocks a level, not of at most 1,2,3",
+        ),
+        (small, network(1, channel_mult="1,2").state_dict(), "another number of levels"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            deepened_weights(more, fewer)

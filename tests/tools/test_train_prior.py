@@ -217,7 +217,7 @@ def test_a_deeper_network_starts_from_a_shallower_one(
     more = ["--init", str(tmp_path / "second.pt")]
     assert train_prior.main(command(tmp_path, photos, "third", *more)) == 2
     error = capsys.readouterr().err
-    assert "second.pt holds another network" in error and "2 blocks a level" in error
+    assert "second.pt holds another network" in error and "2 blocks a level, not of at most 1" in error
 
 
 def test_a_grey_prior_starts_from_one_of_three_channels(tmp_path: Path, photos: Path):

@@ -63,8 +63,7 @@ class Trainer:
             try:
                 if recipe.model.in_channels == 1:
                     state = grey_weights(state)
-                levels = len(self.model.params.channel_mult)
-                self.model.load_state_dict(deepened_weights(state, self.model.state_dict(), levels))
+                self.model.load_state_dict(deepened_weights(state, self.model.state_dict()))
             except (RuntimeError, ValueError) as error:
                 raise ValueError(f"--init {init} holds another network: {error}") from error
         self.ema = channels_last(model_from_config(recipe.model).to(device)).eval()

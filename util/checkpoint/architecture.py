@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from util.checkpoint.known import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
+OUTPUT_BLOCK = re.compile(r"output_blocks\.(\d+)\.")
+UP_CONV = re.compile(r"output_blocks\.(\d+)\.[12]\.conv\.weight")
+UP_BLOCK = re.compile(r"output_blocks\.(\d+)\.[12]\.in_layers\.0\.weight")
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Architecture:
     patch_size: int
     num_channels: int
     channel_mult: tuple[float, ...]
-    num_res_blocks: int
+    num_res_blocks: int | tuple[int, ...]
     attention_ds: tuple[int, ...]
     learn_sigma: bool
     class_cond: bool
@@ -66,15 +71,8 @@ def _infer(shapes: Shapes) -> Architecture:
     num_channels = shapes["time_embed.0.weight"][1]
     inputs = shapes["input_blocks.0.0.weight"][1]
     in_channels, patch_size = split_channels(inputs)
-    outputs = _count(shapes, "output_blocks")
-    # the last block of every level but the first ends with upsampling, by a convolution or a residual block
-    by_conv = [i for i in range(outputs) for j in (1, 2) if f"output_blocks.{i}.{j}.conv.weight" in shapes]
-    by_block = [
-        i for i in range(outputs) for j in (1, 2) if f"output_blocks.{i}.{j}.in_layers.0.weight" in shapes
-    ]
-    levels = 1 + len(by_conv) + len(by_block)
-    num_res_blocks = outputs // levels - 1
-    firsts = [1 + level * (num_res_blocks + 1) for level in range(levels)]
+    blocks = blocks_of_levels(shapes)
+    firsts = [1 + sum(blocks[:level]) + level for level in range(len(blocks))]
     widths = [shapes[f"input_blocks.{first}.0.out_layers.3.weight"][0] for first in firsts]
     middle = shapes["middle_block.0.out_layers.3.weight"][0]
     return Architecture(
@@ -82,7 +80,7 @@ def _infer(shapes: Shapes) -> Architecture:
         patch_size=patch_size,
         num_channels=num_channels,
         channel_mult=tuple(width / num_channels for width in widths),
-        num_res_blocks=num_res_blocks,
+        num_res_blocks=blocks[0] if len(set(blocks)) == 1 else blocks,
         attention_ds=tuple(
             patch_size * 2**level
             for level, first in enumerate(firsts)
@@ -91,8 +89,27 @@ def _infer(shapes: Shapes) -> Architecture:
         learn_sigma=shapes["out.2.weight"][0] == 2 * inputs,
         class_cond="label_emb.weight" in shapes,
         use_scale_shift_norm=shapes["middle_block.0.emb_layers.1.weight"][0] == 2 * middle,
-        resblock_updown=bool(by_block),
+        resblock_updown=any(UP_BLOCK.fullmatch(key) for key in shapes),
     )
+
+
+def blocks_of_levels(keys: Iterable[str]) -> tuple[int, ...]:
+    """``num_res_blocks`` of every level, the finest first, from the names of a UNet's weights.
+
+    The last block of every level but the first ends with upsampling, by a convolution or a residual block. Raises
+    ValueError where there are no such levels.
+    """
+    outputs, ends = set[int](), set[int]()
+    for key in keys:
+        if match := OUTPUT_BLOCK.match(key):
+            outputs.add(int(match[1]))
+        if match := UP_CONV.fullmatch(key) or UP_BLOCK.fullmatch(key):
+            ends.add(int(match[1]))
+    last = [-1, *sorted(ends), len(outputs) - 1]
+    blocks = tuple(end - before - 1 for before, end in itertools.pairwise(last))[::-1]
+    if min(blocks) < 1:
+        raise ValueError("output_blocks form no levels")
+    return blocks
 
 
 def split_channels(inputs: int) -> tuple[int, int]:
@@ -105,8 +122,3 @@ def split_channels(inputs: int) -> tuple[int, int]:
         if channels * side**2 == inputs > 0:
             return channels, side
     raise ValueError(f"the first layer takes {inputs} channels")
-
-
-def _count(shapes: Shapes, blocks: str) -> int:
-    numbers = {int(key.split(".")[1]) for key in shapes if key.startswith(f"{blocks}.")}
-    return len(numbers)

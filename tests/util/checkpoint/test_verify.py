@@ -177,6 +177,8 @@ BASE = {**TINY, "channel_mult": "1,2,2"}
             {"num_channels": 64, "channel_mult": (0.5, 1, 1, 3)},
         ),
         ({"num_res_blocks": 3}, {"num_res_blocks": 3}),
+        ({"num_res_blocks": "1,3,2"}, {"num_res_blocks": (1, 3, 2)}),
+        ({"num_res_blocks": "2,2,2"}, {"num_res_blocks": 2}),
         ({"attention_resolutions": "32,16"}, {"attention_ds": (2, 4)}),
         ({"attention_resolutions": "64"}, {"attention_ds": (1,)}),
         ({"learn_sigma": False}, {"learn_sigma": False}),
@@ -192,6 +194,10 @@ BASE = {**TINY, "channel_mult": "1,2,2"}
         (
             {"resblock_updown": True, "attention_resolutions": "32", "num_res_blocks": 2},
             {"resblock_updown": True, "attention_ds": (2,), "num_res_blocks": 2},
+        ),
+        (
+            {"resblock_updown": True, "attention_resolutions": "32", "num_res_blocks": "2,1,1"},
+            {"resblock_updown": True, "attention_ds": (2,), "num_res_blocks": (2, 1, 1)},
         ),
     ],
 )

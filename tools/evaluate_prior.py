@@ -29,6 +29,7 @@ from benchmarks.step import Case
 from guided_diffusion.config import DiffusionConfig, ModelConfig
 from guided_diffusion.execution import Execution
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.prior import NetworkPrior
 from guided_diffusion.script_util import empty_model
 from guided_diffusion.unet import UNetModel
 from tools.prior_card.arguments import parse_args
@@ -69,7 +70,7 @@ class Job:
 
     @property
     def denoiser(self) -> GreyDenoiser:
-        return GreyDenoiser(self.model, self.config.in_channels, self.diffusion, self.device)
+        return GreyDenoiser(NetworkPrior(self.model, self.diffusion, self.config.in_channels), self.device)
 
 
 def prepare(args: argparse.Namespace) -> Job:
@@ -126,7 +127,7 @@ def load_before(args: argparse.Namespace, diffusion: GaussianDiffusion, device: 
     if args.crop % model.size_multiple:
         raise ValueError(f"{args.before}: this prior takes multiples of {model.size_multiple}")
     load_ready(model, obtain(config.model_path, ROOT), args.before, Execution(device))
-    return GreyDenoiser(model, config.in_channels, diffusion, device, args.seed)
+    return GreyDenoiser(NetworkPrior(model, diffusion, config.in_channels), device, args.seed)
 
 
 def cost_of(config: ModelConfig, file_bytes: int) -> dict[str, Any]:

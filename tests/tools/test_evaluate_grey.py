@@ -16,6 +16,7 @@ from torch import Tensor
 
 from guided_diffusion.config import DiffusionConfig
 from guided_diffusion.gaussian_diffusion import GaussianDiffusion
+from guided_diffusion.prior import NetworkPrior
 from tests.conftest import TINY, PriorFiles, write_prior
 from tests.made_up import soft_scene
 from tools import evaluate_prior
@@ -67,7 +68,7 @@ def test_three_channels_get_independent_noise_of_one_size_and_grey_unchanged():
         return (x - math.sqrt(alpha) * x_0) / math.sqrt(1 - alpha)
 
     noisy = add_noise(clean, sigma, 0, 0)
-    estimate = GreyDenoiser(network, 3, DIFFUSION, CPU)(noisy, sigma)
+    estimate = GreyDenoiser(NetworkPrior(network, DIFFUSION, 3), CPU)(noisy, sigma)
     np.testing.assert_allclose(estimate, clean, atol=1e-2)  # float32 of range 255
     t = int(seen["t"])
     assert abs(t - sigma_timestep(DIFFUSION, math.sqrt(3) * sigma)) <= 1
@@ -121,7 +122,7 @@ def test_thermal_frames_keep_their_names_and_sizes(tmp_path: Path):
     assert [name for name, *_ in frames] == ["a"] * 3 + ["b"] * 3
     assert all(noisy.shape == clean.shape == (64, 64, 1) for _, noisy, clean in frames)
     rows, pictures = denoise_thermal(
-        {"prior": GreyDenoiser(lambda x, t: torch.zeros_like(x), 1, DIFFUSION, CPU)}, frames
+        {"prior": GreyDenoiser(NetworkPrior(lambda x, t: torch.zeros_like(x), DIFFUSION, 1), CPU)}, frames
     )
     assert [(row["sequence"], row["frames"]) for row in rows] == [("a", 3), ("b", 3)]
     for row in rows:

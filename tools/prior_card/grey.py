@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from guided_diffusion.denoising.source_noise import GREY, estimate_sigma
 from guided_diffusion.denoising.sources import denoise_grey, find_noise
-from guided_diffusion.gaussian_diffusion import GaussianDiffusion, Model, Prediction
+from guided_diffusion.prior import Prior
 from tools.prior_card.denoising import psnr
 from util.images.image_io import SUFFIXES, grey_from_rgb, read_image
 from util.images.levels import round_to_uint8
@@ -30,24 +30,18 @@ def as_grey(photo: np.ndarray) -> np.ndarray:
 
 @dataclass
 class GreyDenoiser:
-    """One call of a prior on grey images. ``channels``: of the prior, 1 or 3; ``seed``: of what three need."""
+    """One call of a prior on grey images. ``seed``: of the noise that a prior of three channels needs."""
 
-    model: Model
-    channels: int
-    diffusion: GaussianDiffusion
+    prior: Prior
     device: torch.device
     seed: int = 0
-
-    def predict(self, x_t: Tensor, index: int) -> Prediction:
-        """What :func:`~guided_diffusion.denoising.sources.denoise_grey` asks of a prior."""
-        return self.diffusion.predict(self.model, x_t, index)
 
     def __call__(self, noisy: np.ndarray, sigma: float) -> np.ndarray:
         """(H, W, 1) of range 255 with white noise ``sigma`` -> the estimate, float64 of the same shape and range."""
         image = _luma(noisy).to(self.device)
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
-            clean = denoise_grey(self, image, sigma, generator)
+            clean = denoise_grey(self.prior, image, sigma, generator)
         return _levels(clean)
 
 

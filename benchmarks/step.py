@@ -68,7 +68,8 @@ def measure(case: Case) -> Outcome:
     device = torch.device(case.device)
     if case.way == "ours":
         keep_freed_memory()
-    model = make_model(case, device)
+    config = read_config(ModelConfig, Path(case.config))
+    model = make_model(config, case, device)
     network: list[float] = []
 
     def timed(x: Tensor, t: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ def measure(case: Case) -> Outcome:
     whole: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         before = _now(device)
-        for step in fusion_steps(NetworkPrior(timed, diffusion), (ir, vi)):
+        for step in fusion_steps(NetworkPrior(timed, diffusion, config.in_channels), (ir, vi)):
             if case.way == "naive":
                 state = stretch(full_range_luma(step.x_t)[0, 0].cpu().numpy()).astype(np.uint8)
                 write_png(Path(folder, f"{step.index}.png"), state)
@@ -100,9 +101,9 @@ def measure(case: Case) -> Outcome:
     )
 
 
-def make_model(case: Case, device: torch.device) -> Model:
-    """The network of the case's configuration with made-up weights, in the case's way."""
-    model = empty_model(read_config(ModelConfig, Path(case.config)))
+def make_model(config: ModelConfig, case: Case, device: torch.device) -> Model:
+    """The network of ``config`` with made-up weights, in the case's way."""
+    model = empty_model(config)
     model.load_state_dict(rule_state_dict(model, 0), assign=True)
     if case.way == "naive":
         return naive(model, device)

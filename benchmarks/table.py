@@ -38,6 +38,7 @@ from util.prior import read_config
 ROOT = project_root()
 PRIORS = {
     "compact": str(ROOT / "configs/model_config_compact.yaml"),
+    "grey": str(ROOT / "configs/model_config_grey.yaml"),
     "official": str(ROOT / "configs/model_config_imagenet.yaml"),
 }
 HEADINGS = (
@@ -118,9 +119,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--priors",
         nargs="*",
-        default=list(PRIORS),
+        default=["compact", "official"],
         metavar="NAME",
-        help="compact, official, or a model's YAML",
+        help="compact, grey, official, or a model's YAML (default: compact official)",
     )
     add("--height", type=positive, default=256, help="of the images (default %(default)s)")
     add("--width", type=positive, default=256, help="of the images (default %(default)s)")

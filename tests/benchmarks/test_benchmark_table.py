@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ from benchmarks.table import HEADINGS, main, make_cases, parse_args, table
 from guided_diffusion.config import ModelConfig
 from guided_diffusion.script_util import create_model
 from guided_diffusion.typed import from_mapping
-from tests.conftest import TINY, PriorFiles
+from tests.conftest import TINY, PriorFiles, write_prior
 from util.config_io import read_yaml
 
 CPU = torch.device("cpu")
@@ -55,6 +56,14 @@ def test_what_a_turn_measures(way: Any, pngs: int, tiny_prior: PriorFiles, monke
     assert 0 < outcome.network < outcome.step
     assert outcome.peak > 2**26
     assert len(written) == pngs  # one a step, the one that warms up included
+
+
+def test_a_turn_of_a_prior_of_one_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    prior = write_prior(tmp_path, {**TINY, "in_channels": 1, "patch_size": 2}, seed=7)
+    monkeypatch.setattr("benchmarks.step.matrix_product", lambda *_: 1e9)
+    for way in ("naive", "ours"):
+        outcome = measure(Case(str(prior.config), way, 32, 32, steps=1, batch=1))
+        assert 0 < outcome.network < outcome.step
 
 
 def test_matrix_product(monkeypatch: pytest.MonkeyPatch):

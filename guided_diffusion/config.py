@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from guided_diffusion.typed import check_fields
+from guided_diffusion.typed import ConfigError, check_fields
 
 MeanType = Literal["epsilon", "start_x", "previous_x", "v"]
 
@@ -82,16 +82,16 @@ class ModelConfig:
 
 
 def levels_of_blocks(num_res_blocks: int | str) -> tuple[int, ...]:
-    """The numbers that ``num_res_blocks`` holds. Raises ValueError for what are none, or none of a network."""
+    """The numbers that ``num_res_blocks`` holds. Raises ConfigError for what are none, or none of a network."""
     try:
         blocks = tuple(int(part) for part in str(num_res_blocks).split(","))
     except ValueError:
-        raise ValueError(
-            f'num_res_blocks is {num_res_blocks!r}, but must be a number, or one for each level as in "2,2,3,3"'
+        raise ConfigError(
+            f'num_res_blocks is {num_res_blocks!r:.80}, but must be a number, or one for each level as in "2,2,3,3"'
         ) from None
     if not all(1 <= number <= MOST_BLOCKS for number in blocks):
-        raise ValueError(
-            f"num_res_blocks is {num_res_blocks!r}, but must be from 1 to {MOST_BLOCKS} in every level"
+        raise ConfigError(
+            f"num_res_blocks is {num_res_blocks!r:.80}, but must be from 1 to {MOST_BLOCKS} in every level"
         )
     return blocks
 

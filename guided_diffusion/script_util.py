@@ -111,13 +111,10 @@ def _channel_mult(text: str, image_size: int) -> tuple[float, ...]:
 
 
 def _res_blocks(value: int | str, levels: int) -> tuple[int, ...]:
-    try:
-        blocks = levels_of_blocks(value)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    blocks = levels_of_blocks(value)
     if len(blocks) not in (1, levels):
         raise ConfigError(
-            f"num_res_blocks is {value!r}, but there are {levels} levels: give one number, or {levels}"
+            f"num_res_blocks is {value!r:.80}, but there are {levels} levels: give one number, or {levels}"
         )
     return blocks if len(blocks) == levels else blocks * levels
 

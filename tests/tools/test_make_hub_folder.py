@@ -61,8 +61,7 @@ def test_the_card_is_one_that_hubs_read(hub: Path, name: str):
     assert all(re.fullmatch("[a-z][a-z-]*", tag) for tag in keys["tags"]) and "image-fusion" in keys["tags"]
     assert body.startswith("# Model card") and PRIORS[name].sha256 in body
     links = re.findall(r"\]\(([^)]+)\)", re.sub(r"^```.*?^```", "", body, flags=re.DOTALL | re.MULTILINE))
-    assert any((hub / name / link).is_file() for link in links)
-    assert all((hub / name / link).is_file() for link in links if not link.startswith("https://"))
+    assert links and all((hub / name / link).is_file() for link in links)
     for section in ("Use", "Data", "Recipe", "Measured", "What it is not for"):
         assert f"\n## {section}\n" in body
 
